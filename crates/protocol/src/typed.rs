@@ -1,6 +1,6 @@
 //! Typed request and answer headers: what the named fields of a frame mean.
 //!
-//! A type is declared once by [`headers!`], with the wire name of each field; reading borrows from the frame.
+//! A type is declared once by `headers!`, with the wire name of each field; reading borrows from the frame.
 
 use std::borrow::Cow;
 

@@ -1,0 +1,25 @@
+//! JSON bodies of requests and answers, one file per subject.
+//!
+//! A type is declared once by `bodies!` with the wire name of each field. Fields are declared, and so written, in
+//! the order of their names, as fastjson does; absent ones are left out. Reading is as loose as fastjson's: see
+//! [`loose`]. Use [`crate::lenient_json::from_slice`] and [`crate::lenient_json::to_vec`].
+//!
+//! Sources: `remoting/.../protocol/{body,heartbeat,subscription,route,admin}/**`, `common/.../TopicConfig.java`.
+
+pub mod check_client;
+pub mod cluster;
+pub mod consumer_connection;
+pub mod consumer_list;
+pub mod data_version;
+mod declare;
+pub mod heartbeat;
+pub mod kv;
+pub mod loose;
+pub mod message_queue;
+pub mod queue_lock;
+pub mod queue_map;
+pub mod registration;
+pub mod route;
+pub mod stats;
+pub mod subscription_group;
+pub mod topic_config;

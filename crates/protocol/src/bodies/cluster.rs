@@ -40,7 +40,11 @@ mod tests {
 
     #[test]
     fn cluster_info_of_a_java_nameserver_is_read_and_written_with_quoted_ids() {
-        let text = r#"{"brokerAddrTable":{"broker-a":{"brokerAddrs":{0:"127.0.0.1:20911"},"brokerName":"broker-a","cluster":"DefaultCluster","enableActingMaster":false}},"clusterAddrTable":{"DefaultCluster":["broker-a"]}}"#;
+        let text = concat!(
+            r#"{"brokerAddrTable":{"broker-a":{"brokerAddrs":{0:"127.0.0.1:20911"},"brokerName":"broker-a","#,
+            r#""cluster":"DefaultCluster","enableActingMaster":false}},"#,
+            r#""clusterAddrTable":{"DefaultCluster":["broker-a"]}}"#,
+        );
         let info: ClusterInfo = lenient_json::from_slice(text.as_bytes()).unwrap();
         assert_eq!(info.broker_addr_table["broker-a"].broker_addrs[&0], "127.0.0.1:20911");
         assert_eq!(info.cluster_addr_table["DefaultCluster"], ["broker-a"]);

@@ -1,0 +1,195 @@
+//! The shell: sockets, clock, disk and log around a [`Nameserver`].
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use net::workers::Workers;
+use net::{CloseReason, Connection, ConnectionId, Door, Inbound, Outbound};
+use protocol::codes::RequestCode;
+use protocol::frame::Codec;
+use protocol::header::FieldSpans;
+use protocol::writer::{Expect, FrameWriter};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use crate::config::NameserverConfig;
+use crate::effect::{Effect, MinIdNotice};
+use crate::handlers::{Arrival, Fixed, Handled, Nameserver};
+use crate::kv::file;
+use crate::kv::writer::{KvStore, KvWriter};
+
+/// Serves brokers, clients and tools on `listeners` until `shutdown`. Runs on one of `workers`.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    config: NameserverConfig,
+    workers: Workers,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let mut shown = config.fixed_entries();
+    if let Some(address) = listeners.first().map(TcpListener::local_addr).transpose()? {
+        shown.push(("bindAddress".into(), address.ip().to_string()));
+        shown.push(("listenPort".into(), address.port().to_string()));
+    }
+    let loaded = file::load(&config.kv_path);
+    for error in &loaded.errors {
+        tracing::error!(%error, "KV table");
+    }
+    if loaded.from_backup {
+        tracing::warn!(path = %config.kv_path.display(), "KV table is the one before the last change");
+    }
+    let silence_max_ms = u64::try_from(config.silence_max.as_millis()).unwrap_or(u64::MAX);
+    let fixed = Fixed { silence_max_ms, locked_keys: config.locked_keys, shown };
+    let nameserver = Arc::new(Nameserver::new(fixed, config.settings, loaded.table));
+    let (store, kv_writer) = KvWriter::new(config.kv_path, nameserver.clone());
+    let shell = Shell { nameserver, store, started: Instant::now(), connections: Mutex::default() };
+    let door = NameserverDoor(Arc::new(shell));
+
+    // The scan and the KV writer outlive the connections, whose last requests they still serve.
+    let stop = CancellationToken::new();
+    let serving = async {
+        let served = net::serve(listeners, door.clone(), workers, config.connections, shutdown).await;
+        stop.cancel();
+        served
+    };
+    let (served, (), ()) =
+        tokio::join!(serving, scan(&door.0, config.scan_interval, &stop), kv_writer.run(stop.clone()));
+    served
+}
+
+/// Looks for silent brokers until `stop`.
+async fn scan(shell: &Shell, interval: Duration, stop: &CancellationToken) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut effects = Vec::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => shell.nameserver.tick(shell.now_ms(), &mut effects),
+        }
+        shell.perform(&mut effects);
+    }
+}
+
+#[derive(Debug)]
+struct Shell {
+    nameserver: Arc<Nameserver>,
+    store: KvStore,
+    started: Instant,
+    /// Whoever may have to be told something unasked.
+    connections: Mutex<HashMap<ConnectionId, Arc<Connection>>>,
+}
+
+impl Shell {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Answers the frames of one read, in their order.
+    async fn answer(&self, mut inbound: Inbound) -> Outbound {
+        let mut replies = std::mem::take(&mut inbound.replies);
+        let arrival = Arrival { connection: inbound.connection.id(), now_ms: self.now_ms() };
+        let (mut spans, mut effects) = (FieldSpans::default(), Vec::new());
+        let mut unreadable = None;
+        for frame in inbound.frames() {
+            let handled = self.nameserver.handle(arrival, &frame, &mut spans, &mut replies, &mut effects);
+            self.perform(&mut effects);
+            match handled {
+                Handled::Done => {}
+                Handled::Store(change, pending) => pending.finish(self.store.store(change).await, &mut replies),
+                Handled::Unreadable(error) => {
+                    unreadable = Some(error);
+                    break;
+                }
+            }
+        }
+        match unreadable {
+            None => inbound.answer(replies),
+            Some(error) => {
+                tracing::warn!(peer = %inbound.connection.peer(), %error, "connection closed");
+                inbound.answer_and_close(replies, CloseReason::Protocol)
+            }
+        }
+    }
+
+    fn perform(&self, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Log(change) if change.is_warning() => tracing::warn!("{change}"),
+                Effect::Log(change) => tracing::info!("{change}"),
+                Effect::NotifyMinId { connection, notice } => {
+                    if let Some(connection) = self.connections().get(&connection) {
+                        connection.send(|out| write_notice(&notice, out));
+                    }
+                }
+                Effect::Close(connection) => {
+                    if let Some(connection) = self.connections().get(&connection) {
+                        connection.close(CloseReason::Idle);
+                    }
+                }
+            }
+        }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Connection>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// NOTIFY_MIN_BROKER_ID_CHANGE (905).
+fn write_notice(notice: &MinIdNotice, out: &mut Vec<u8>) {
+    let code = RequestCode::NOTIFY_MIN_BROKER_ID_CHANGE;
+    let mut frame = FrameWriter::request(out, Codec::Json, code, 0, Expect::Nothing)
+        .text("brokerName", &notice.broker)
+        .integer("minBrokerId", notice.min_id)
+        .text("minBrokerAddr", &notice.min_address);
+    if let Some(address) = &notice.gone_address {
+        frame = frame.text("offlineBrokerAddr", address);
+    }
+    if let Some(address) = &notice.ha_address {
+        frame = frame.text("haBrokerAddr", address);
+    }
+    frame.finish(b"");
+}
+
+#[derive(Clone, Debug)]
+struct NameserverDoor(Arc<Shell>);
+
+impl Door for NameserverDoor {
+    type Service = FrameService;
+
+    fn opened(&self, connection: &Arc<Connection>) -> FrameService {
+        self.0.connections().insert(connection.id(), connection.clone());
+        FrameService(self.0.clone())
+    }
+
+    fn closed(&self, connection: &Arc<Connection>, _reason: CloseReason) {
+        self.0.connections().remove(&connection.id());
+        let mut effects = Vec::new();
+        self.0.nameserver.connection_closed(connection.id(), &mut effects);
+        self.0.perform(&mut effects);
+    }
+}
+
+struct FrameService(Arc<Shell>);
+
+impl Service<Inbound> for FrameService {
+    type Response = Outbound;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Outbound, Infallible>>>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, inbound: Inbound) -> Self::Future {
+        let shell = self.0.clone();
+        Box::pin(async move { Ok(shell.answer(inbound).await) })
+    }
+}

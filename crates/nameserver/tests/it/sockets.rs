@@ -1,0 +1,164 @@
+//! A nameserver with its shell: sockets, clock and disk.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nameserver::NameserverConfig;
+use net::workers::{WorkerThreads, Workers};
+use net::{Answer, Channel};
+use protocol::bodies::registration::{RegisterBrokerBody, body_crc32};
+use protocol::bodies::topic_config::TopicConfig;
+use protocol::codes::{RequestCode, ResponseCode};
+use protocol::writer::FrameWriter;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running nameserver; stops when dropped.
+struct Running {
+    address: String,
+    stop: CancellationToken,
+    workers: Workers,
+    threads: Option<WorkerThreads>,
+}
+
+impl Running {
+    fn start(config: NameserverConfig) -> Running {
+        let (workers, threads) = Workers::start("nameserver", 2).unwrap();
+        let listener = net::listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let stop = CancellationToken::new();
+        let (spread, token) = (workers.clone(), stop.clone());
+        workers.spawn_on(0, move || async move {
+            nameserver::serve(vec![listener], config, spread, token).await.unwrap();
+        });
+        Running { address, stop, workers, threads: Some(threads) }
+    }
+
+    fn in_folder(folder: &Path) -> Running {
+        Running::start(NameserverConfig::new(folder.join("kvConfig.json")))
+    }
+
+    async fn connect(&self) -> Channel {
+        Channel::connect(&self.address, TIMEOUT).await.unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.workers.stop();
+        if let Some(threads) = self.threads.take() {
+            threads.join();
+        }
+    }
+}
+
+async fn call(channel: &Channel, code: RequestCode, fields: &[(&str, &str)], body: &[u8]) -> Answer {
+    fn write<'o>(frame: FrameWriter<'o>, fields: &[(&str, &str)]) -> FrameWriter<'o> {
+        fields.iter().fold(frame, |frame, (name, value)| frame.text(name, value))
+    }
+    channel.call(code, |frame| write(frame, fields), body, TIMEOUT).await.unwrap()
+}
+
+async fn register(channel: &Channel, id: &str, address: &str, more: &[(&str, &str)]) -> Answer {
+    let topic = |name: &str| TopicConfig { topic_name: name.into(), ..TopicConfig::default() };
+    let mut body = Vec::new();
+    RegisterBrokerBody::new(Default::default(), [topic("T"), topic("TBW102")]).encode(&mut body);
+    let crc = body_crc32(&body).to_string();
+    let fields = [("brokerName", "b"), ("brokerAddr", address), ("clusterName", "c"), ("brokerId", id)];
+    let fields = [&fields[..], &[("bodyCrc32", &*crc), ("enableActingMaster", "true")], more].concat();
+    call(channel, RequestCode::REGISTER_BROKER, &fields, &body).await
+}
+
+async fn route(channel: &Channel) -> Answer {
+    call(channel, RequestCode::GET_ROUTEINFO_BY_TOPIC, &[("topic", "T")], b"").await
+}
+
+/// Asks until the route is gone; whoever runs the test gives up for us.
+async fn until_gone(channel: &Channel) {
+    while route(channel).await.code != ResponseCode::TOPIC_NOT_EXIST {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_broker_is_in_the_route_while_its_connection_is_open() {
+    let folder = TempDir::new().unwrap();
+    let nameserver = Running::in_folder(folder.path());
+    let (broker, client) = (nameserver.connect().await, nameserver.connect().await);
+    assert_eq!(register(&broker, "0", "10.0.0.1:10911", &[]).await.code, ResponseCode::SUCCESS);
+    let answer = route(&client).await;
+    assert!(String::from_utf8(answer.body).unwrap().contains(r#"{"brokerAddrs":{"0":"10.0.0.1:10911"},"#));
+    broker.close().await;
+    until_gone(&client).await;
+}
+
+#[tokio::test]
+async fn a_silent_broker_is_cut_off() {
+    let folder = TempDir::new().unwrap();
+    let mut config = NameserverConfig::new(folder.path().join("kvConfig.json"));
+    config.scan_interval = Duration::from_millis(20);
+    let nameserver = Running::start(config);
+    let (broker, client) = (nameserver.connect().await, nameserver.connect().await);
+    register(&broker, "0", "10.0.0.1:10911", &[("heartbeatTimeoutMillis", "1000")]).await;
+    assert_eq!(route(&client).await.code, ResponseCode::SUCCESS);
+    broker.closed().await;
+    assert_eq!(route(&client).await.code, ResponseCode::TOPIC_NOT_EXIST);
+}
+
+#[tokio::test]
+async fn brokers_are_told_when_the_smallest_id_changes() {
+    let folder = TempDir::new().unwrap();
+    let mut config = NameserverConfig::new(folder.path().join("kvConfig.json"));
+    config.set("notifyMinBrokerIdChanged", "true").unwrap();
+    let nameserver = Running::start(config);
+    let (sender, mut pushed) = tokio::sync::mpsc::channel(8);
+    let master = nameserver.connect().await;
+    let slave = Channel::connect_with(&nameserver.address, TIMEOUT, sender).await.unwrap();
+    register(&master, "0", "10.0.0.1:10911", &[("haServerAddr", "10.0.0.1:10912")]).await;
+    let answer = register(&slave, "1", "10.0.0.2:10911", &[]).await;
+    assert_eq!(answer.field("masterAddr").as_deref(), Some("10.0.0.1:10911"));
+    assert_eq!(answer.field("haServerAddr").as_deref(), Some("10.0.0.1:10912"));
+    master.close().await;
+    let notice = pushed.recv().await.unwrap();
+    assert_eq!((notice.code, notice.oneway), (RequestCode::NOTIFY_MIN_BROKER_ID_CHANGE, true));
+    assert_eq!(notice.field("minBrokerId").as_deref(), Some("1"));
+    assert_eq!(notice.field("offlineBrokerAddr").as_deref(), Some("10.0.0.1:10911"));
+}
+
+#[tokio::test]
+async fn the_kv_table_survives_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let nameserver = Running::in_folder(folder.path());
+    let tool = nameserver.connect().await;
+    for number in 0..5 {
+        let value = format!("v{number}");
+        let fields = [("namespace", "n"), ("key", "k"), ("value", &value)];
+        assert_eq!(call(&tool, RequestCode::PUT_KV_CONFIG, &fields, b"").await.code, ResponseCode::SUCCESS);
+    }
+    tool.close().await;
+    drop(nameserver);
+
+    let nameserver = Running::in_folder(folder.path());
+    let tool = nameserver.connect().await;
+    let answer = call(&tool, RequestCode::GET_KV_CONFIG, &[("namespace", "n"), ("key", "k")], b"").await;
+    assert_eq!(answer.field("value").as_deref(), Some("v4"));
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_stored_is_refused_and_not_seen() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("file"), b"").unwrap();
+    let nameserver = Running::start(NameserverConfig::new(folder.path().join("file").join("kvConfig.json")));
+    let tool = nameserver.connect().await;
+    let fields = [("namespace", "n"), ("key", "k"), ("value", "v")];
+    let answer = call(&tool, RequestCode::PUT_KV_CONFIG, &fields, b"").await;
+    assert_eq!(
+        (answer.code, answer.remark.as_deref()),
+        (ResponseCode::SYSTEM_ERROR, Some("change could not be stored"))
+    );
+    let answer = call(&tool, RequestCode::GET_KV_CONFIG, &fields[..2], b"").await;
+    assert_eq!(answer.code, ResponseCode::QUERY_NOT_FOUND);
+}

@@ -1,1 +1,47 @@
-//! (see Cargo.toml)
+//! The commit log of a broker and the indexes derived from it.
+//!
+//! All records of all topics lie in one log, in the order in which they came ([`Log::append`]). Three indexes are derived
+//! from it and can be rebuilt at any time: which message has which offset in which queue, which messages carry which
+//! key, and which messages come back when. A checkpoint says how far the indexes are in files, so that a restart reads
+//! only the end of the log.
+//!
+//! The disk is a trait: [`RealDisk`] below a directory, [`MemoryDisk`] for tests that cut the power.
+//!
+//! **Walls:** no runtime, no clock (time comes in as an argument), no RocketMQ requests. Files are drawn in
+//! `docs/formats/log.md`.
+//!
+//! Locks are taken in this order: maintenance or preparing, sync, writer, published, list of segments.
+
+mod batch;
+mod checkpoint;
+mod commit_log;
+mod config;
+mod disk;
+mod due;
+mod due_index;
+mod key_index;
+mod log;
+mod open;
+mod position;
+mod published;
+mod pull;
+mod query;
+mod queue_index;
+mod recovery;
+mod retention;
+mod segment;
+mod writer;
+
+pub use batch::{Batch, Placed};
+pub use commit_log::ReadError;
+pub use config::{LogConfig, Visibility};
+pub use disk::{Disk, DiskError, DiskFile, MemoryDisk, PowerCut, RealDisk, replace_file};
+pub use due_index::Due;
+pub use log::{CheckpointError, DefineError, DeleteError, Log, LogStats, QueueOffsets, SyncError};
+pub use open::{OpenError, Recovery};
+pub use position::{LogPosition, QueueNumber};
+pub use protocol::record::{EncodeError, NewRecord, Record};
+pub use pull::{Boundary, PullLimits, PullOutcome, Pulled};
+pub use queue_index::item::IndexEntry;
+pub use retention::{CleanError, Cleaned};
+pub use writer::{AppendError, Appended};

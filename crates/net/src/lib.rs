@@ -7,10 +7,12 @@
 //! client thereby costs one call, one append and one write for many messages, while a lone request is handled at
 //! once on the thread that received it.
 
+pub mod channel;
 pub mod connection;
 pub mod listen;
 pub mod server;
 pub mod workers;
 
+pub use channel::{Answer, CallError, Channel, ConnectError, Pushed};
 pub use connection::{CloseReason, Connection, ConnectionId};
 pub use server::{Door, Inbound, Outbound, serve};

@@ -1,0 +1,200 @@
+//! The broker's core: everything the doors and the background work share.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use log::{DefineError, Log, LogPosition, QueueNumber};
+use protocol::message_id;
+use protocol::sys_flag::SysFlag;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::BrokerConfig;
+use crate::connections::Connections;
+use crate::counters::Counters;
+use crate::groups::Groups;
+use crate::held_pulls::HeldPulls;
+use crate::membership::{Effect, Membership};
+use crate::meta::Meta;
+use crate::names;
+use crate::offsets::Offsets;
+use crate::queue_locks::QueueLocks;
+use crate::registration::Registrations;
+use crate::send::{Draft, SendError};
+use crate::topics::{Permission, Topic, TopicSettings, Topics};
+use crate::transactions::Transactions;
+use crate::writer::{Appends, Writer};
+
+/// A running broker.
+pub struct Broker {
+    /// Settings.
+    pub config: BrokerConfig,
+    /// Address that message ids carry.
+    pub store_host: SocketAddr,
+    /// Tells the time.
+    pub clock: Clock,
+    /// When the broker started, in milliseconds since 1970.
+    pub started_ms: i64,
+    /// What clients may do, as in [`BrokerConfig::permission`]; an operator changes it while the broker runs.
+    pub permission: AtomicI32,
+    /// The messages.
+    pub log: Arc<Log>,
+    /// Appends messages.
+    pub writer: Writer,
+    /// Small things that outlive the process.
+    pub meta: Meta,
+    /// Topics.
+    pub topics: Topics,
+    /// Consumer groups.
+    pub groups: Groups,
+    /// How far groups have consumed.
+    pub offsets: Offsets,
+    /// Open connections.
+    pub connections: Connections,
+    /// Pulls that wait for messages.
+    pub pulls: Arc<HeldPulls>,
+    /// Woken when a message is due earlier than any before.
+    pub due: Arc<Notify>,
+    /// Time before which no delayed message is delivered, after one could not be.
+    pub delivery_pause_until_ms: AtomicI64,
+    /// Keeps nameservers informed.
+    pub registrations: Registrations,
+    /// What happened.
+    pub counters: Counters,
+    /// Size of the newest part of the log that counts as in memory, in bytes.
+    pub recent_bytes: u64,
+    /// Cancelled when the broker stops.
+    pub shutdown: CancellationToken,
+    /// Where messages of delay levels wait.
+    pub schedule_topic: Arc<Topic>,
+    /// Where messages wait that are due at any time.
+    pub timer_topic: Arc<Topic>,
+    /// Where half messages wait.
+    pub half_topic: Arc<Topic>,
+    /// Where decisions are recorded that deliver nothing.
+    pub op_half_topic: Arc<Topic>,
+    /// Properties that every stored message carries, in stored form.
+    pub own_properties: Vec<u8>,
+    pub(crate) membership: Mutex<Membership>,
+    pub(crate) locks: Mutex<QueueLocks>,
+    pub(crate) transactions: Arc<Mutex<Transactions>>,
+    pub(crate) turns: AtomicU32,
+    pub(crate) opaques: AtomicI32,
+}
+
+impl Broker {
+    /// Who is connected.
+    pub fn membership(&self) -> MutexGuard<'_, Membership> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who may consume which queue in order.
+    pub fn locks(&self) -> MutexGuard<'_, QueueLocks> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Half messages without a decision.
+    pub fn transactions(&self) -> MutexGuard<'_, Transactions> {
+        self.transactions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next number of a round: spreads what may go anywhere.
+    pub fn next_turn(&self) -> i32 {
+        (self.turns.fetch_add(1, Ordering::Relaxed) & 0x7FFF_FFFF) as i32
+    }
+
+    /// Opaque of the next request that the broker itself makes.
+    pub fn next_opaque(&self) -> i32 {
+        self.opaques.fetch_add(1, Ordering::Relaxed) & 0x7FFF_FFFF
+    }
+
+    /// Whether a message of a queue is likely still in memory: it lies within the newest part of the log, as large as
+    /// upstream takes for "in memory" (40 % of it).
+    pub fn is_recent(&self, queue: QueueNumber, offset: u64) -> bool {
+        let entry = self.log.entries(queue, offset, 1).ok().and_then(|entries| entries.into_iter().next());
+        entry.is_some_and(|entry| self.log.end().0.saturating_sub(entry.position) <= self.recent_bytes)
+    }
+
+    /// A unique id for a message whose client gave it none.
+    pub fn unique_id(&self) -> String {
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        let ms = self.clock.now_ms().rem_euclid(31 * 24 * 3600 * 1000) as u32;
+        // The upper half of the counter stands where clients put a number of their own.
+        message_id::unique_id(self.store_host.ip(), std::process::id(), turn >> 16, ms, turn as u16)
+    }
+
+    /// The log's number for a queue of a topic.
+    pub fn queue_number(&self, topic: &Topic, queue_id: i32) -> Result<QueueNumber, DefineError> {
+        if let Some(known) = topic.known_queue(queue_id) {
+            return Ok(known);
+        }
+        let number = self.writer.define_queue(&topic.settings.name, queue_id)?;
+        topic.remember_queue(queue_id, number);
+        Ok(number)
+    }
+
+    /// The dead-letter topic of a group, created on its first use.
+    pub fn dead_letter_topic(&self, group: &str) -> Arc<Topic> {
+        let name = names::dead_letter_topic(group);
+        let settings = TopicSettings::new(&name, 1, Permission::READ_WRITE);
+        let (topic, created) = self.topics.ensure(settings, self.clock.now_ms());
+        if created {
+            self.topics_changed(&[&name]);
+        }
+        topic
+    }
+
+    /// Topics were created or changed: nameservers are told.
+    pub fn topics_changed(&self, names: &[&str]) {
+        self.registrations.topics_changed(names);
+    }
+
+    /// Adds a record that settles another one without delivering anything: a rollback, or a message whose topic is
+    /// gone.
+    pub fn push_settlement(&self, position: LogPosition, appends: &mut Appends) -> Result<(), SendError> {
+        let mut stored = Vec::new();
+        protocol::properties::push(&mut stored, protocol::properties::TAGS, "d");
+        let body = position.0.to_string();
+        let draft = Draft {
+            topic: &self.op_half_topic,
+            queue_id: 0,
+            flag: 0,
+            sys_flag: SysFlag(0),
+            born_ms: self.clock.now_ms(),
+            born_host: self.store_host,
+            reconsume_times: 0,
+            settles: position.0,
+            body: body.as_bytes(),
+        };
+        draft.push(self, stored, None, appends)
+    }
+
+    /// Carries out what a change of membership asks for.
+    pub fn carry_out(&self, effects: Vec<Effect>) {
+        use protocol::codes::RequestCode;
+        use protocol::frame::Codec;
+        use protocol::writer::{Expect, FrameWriter};
+        for Effect::Tell { group, members } in effects {
+            let silent = self.groups.get(&group).is_some_and(|group| !group.notify_consumer_ids_changed_enable);
+            if silent {
+                continue;
+            }
+            for connection in members.into_iter().filter_map(|id| self.connections.get(id)) {
+                let opaque = self.next_opaque();
+                connection.send(|out| {
+                    FrameWriter::request(
+                        out,
+                        Codec::Json,
+                        RequestCode::NOTIFY_CONSUMER_IDS_CHANGED,
+                        opaque,
+                        Expect::Nothing,
+                    )
+                    .text("consumerGroup", &group)
+                    .finish(b"");
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What happened since the start, counted.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of a broker.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Messages stored for clients.
+    pub messages_in: AtomicU64,
+    /// Bytes of their records.
+    pub bytes_in: AtomicU64,
+    /// Messages handed to consumers.
+    pub messages_out: AtomicU64,
+    /// Pulls answered with messages.
+    pub pulls_found: AtomicU64,
+    /// Pulls answered without.
+    pub pulls_missed: AtomicU64,
+    /// Sends refused.
+    pub sends_refused: AtomicU64,
+    /// Messages handed back by consumers.
+    pub sent_back: AtomicU64,
+    /// Producers asked about half messages.
+    pub transaction_checks: AtomicU64,
+    /// Requests with a code that nobody knows.
+    pub unknown_requests: AtomicU64,
+    /// Headers that could not be read.
+    pub unreadable_headers: AtomicU64,
+    samples: Mutex<VecDeque<Sample>>,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    at_ms: i64,
+    messages_in: u64,
+    messages_out: u64,
+    pulls_found: u64,
+    pulls_missed: u64,
+}
+
+/// Which rate is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// Messages stored.
+    MessagesIn,
+    /// Messages handed out.
+    MessagesOut,
+    /// Pulls that found something.
+    PullsFound,
+    /// Pulls that found nothing.
+    PullsMissed,
+}
+
+/// Spans over which rates are told, in seconds.
+const SPANS_S: [i64; 3] = [10, 60, 600];
+
+impl Counters {
+    /// Notes where the counters stand; called about once a second.
+    pub fn sample(&self, now_ms: i64) {
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.push_back(Sample {
+            at_ms: now_ms,
+            messages_in: self.messages_in.load(Ordering::Relaxed),
+            messages_out: self.messages_out.load(Ordering::Relaxed),
+            pulls_found: self.pulls_found.load(Ordering::Relaxed),
+            pulls_missed: self.pulls_missed.load(Ordering::Relaxed),
+        });
+        while samples.front().is_some_and(|oldest| now_ms - oldest.at_ms > SPANS_S[2] * 1000) {
+            samples.pop_front();
+        }
+    }
+
+    /// Rates per second over 10, 60 and 600 seconds; a span that the process is too young for is left out.
+    pub fn rates(&self, rate: Rate) -> Vec<f64> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = samples.back() else { return vec![0.0] };
+        let count = |sample: &Sample| match rate {
+            Rate::MessagesIn => sample.messages_in,
+            Rate::MessagesOut => sample.messages_out,
+            Rate::PullsFound => sample.pulls_found,
+            Rate::PullsMissed => sample.pulls_missed,
+        };
+        let over = |span_s: i64| {
+            let first = samples.iter().find(|sample| last.at_ms - sample.at_ms <= span_s * 1000)?;
+            let ms = last.at_ms - first.at_ms;
+            (ms >= (span_s - 1).min(1) * 1000 && ms > 0)
+                .then(|| (count(last) - count(first)) as f64 * 1000.0 / ms as f64)
+        };
+        let age_ms = last.at_ms - samples.front().map_or(last.at_ms, |first| first.at_ms);
+        let rates: Vec<f64> = SPANS_S
+            .into_iter()
+            .filter(|span_s| *span_s == SPANS_S[0] || age_ms >= (span_s - 2) * 1000)
+            .filter_map(over)
+            .collect();
+        if rates.is_empty() { vec![0.0] } else { rates }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_told_over_the_spans_the_process_is_old_enough_for() {
+        let counters = Counters::default();
+        assert_eq!(counters.rates(Rate::MessagesIn), [0.0]);
+        for second in 0..=100 {
+            counters.messages_in.store(second * 5, Ordering::Relaxed);
+            counters.sample(second as i64 * 1000);
+        }
+        assert_eq!(counters.rates(Rate::MessagesIn), [5.0, 5.0]);
+        assert_eq!(counters.rates(Rate::MessagesOut), [0.0, 0.0]);
+    }
+}

@@ -1,0 +1,208 @@
+//! Messages that are due later: how long, and delivering them when their time has come.
+//!
+//! A delayed message is stored once where delayed messages wait, with its due time as a property, and entered in
+//! the log's due index. When it is due it is stored again in its own topic; that record names the position of the
+//! waiting one and thereby settles it, so a crash can neither lose it nor deliver it twice.
+//! Sources: `broker/.../schedule/ScheduleMessageService.java`, `store/.../timer/TimerMessageStore.java`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use log::{Due, LogPosition};
+use protocol::properties::{self, Properties};
+use protocol::record::Record;
+use protocol::sys_flag::TransactionState;
+
+use crate::broker::Broker;
+use crate::names;
+use crate::send::{Draft, SendError};
+use crate::writer::{Appends, Outcome};
+
+/// Furthest due time, in milliseconds from now (`timerMaxDelaySec`, three days).
+pub const TIMER_DELAY_MAX_MS: i64 = 3 * 24 * 3600 * 1000;
+
+/// When a message is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delay {
+    /// Due time in milliseconds since 1970.
+    pub due_ms: i64,
+    /// Delay level, counted from 1, if it was given as one.
+    pub level: Option<usize>,
+}
+
+/// Why a delay is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DelayError {
+    /// Not a number.
+    #[error("`{value}` of property {name} is no number")]
+    NoNumber {
+        /// Name of the property.
+        name: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// Too far ahead.
+    #[error("message is due in {delay_ms} ms; the limit is {limit_ms}")]
+    TooLong {
+        /// Delay that was asked for, in milliseconds.
+        delay_ms: i64,
+        /// Longest delay, in milliseconds.
+        limit_ms: i64,
+    },
+}
+
+/// When a message with these properties is due; `None` means now.
+pub fn of(broker: &Broker, given: &Properties<'_>) -> Result<Option<Delay>, DelayError> {
+    let now_ms = || broker.clock.now_ms();
+    if let Some(level) = given.get(properties::DELAY) {
+        let level = level.trim().parse::<i64>().unwrap_or(0);
+        let levels = &broker.config.delay_levels;
+        if level > 0 && !levels.is_empty() {
+            let level = usize::try_from(level).unwrap_or(usize::MAX).min(levels.len());
+            return Ok(Some(at_level(broker, level)));
+        }
+        return Ok(None);
+    }
+    for (name, unit_ms, relative) in [
+        (properties::TIMER_DELAY_SEC, 1000, true),
+        (properties::TIMER_DELAY_MS, 1, true),
+        (properties::TIMER_DELIVER_MS, 1, false),
+    ] {
+        let Some(value) = given.get(name) else { continue };
+        let number: i64 =
+            value.trim().parse().map_err(|_| DelayError::NoNumber { name, value: value.chars().take(40).collect() })?;
+        let now_ms = now_ms();
+        let number = number.saturating_mul(unit_ms);
+        let delay_ms = if relative { number } else { number.saturating_sub(now_ms) };
+        if delay_ms > TIMER_DELAY_MAX_MS {
+            return Err(DelayError::TooLong { delay_ms, limit_ms: TIMER_DELAY_MAX_MS });
+        }
+        return Ok((delay_ms > 0).then_some(Delay { due_ms: now_ms + delay_ms, level: None }));
+    }
+    Ok(None)
+}
+
+/// The delay of a level, counted from 1; a level above the highest is the highest.
+pub fn at_level(broker: &Broker, level: usize) -> Delay {
+    let levels = &broker.config.delay_levels;
+    let level = level.clamp(1, levels.len().max(1));
+    let delay_ms = levels.get(level - 1).map_or(0, |delay| delay.as_millis() as i64);
+    Delay { due_ms: broker.clock.now_ms() + delay_ms, level: Some(level) }
+}
+
+/// Delivers what is due until told to stop; sleeps until the next message is due, or an earlier one was stored.
+pub async fn deliver_when_due(broker: Arc<Broker>) {
+    /// Messages delivered in one go.
+    const BATCH_MAX: usize = 256;
+    /// The due index is asked again after this time at the latest: its next hour may have come into view.
+    const LOOK_AGAIN_MS: i64 = 1_000;
+    loop {
+        let now_ms = broker.clock.now_ms();
+        let pause_ms = broker.delivery_pause_until_ms.load(Ordering::Relaxed) - now_ms;
+        if pause_ms > 0 {
+            tokio::select! {
+                () = tokio::time::sleep(std::time::Duration::from_millis(pause_ms as u64)) => continue,
+                () = broker.shutdown.cancelled() => return,
+            }
+        }
+        let due = match broker.log.due_until(now_ms, BATCH_MAX) {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::error!(%error, "delayed messages cannot be read");
+                Vec::new()
+            }
+        };
+        if !due.is_empty() {
+            deliver(&broker, &due);
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let next_ms = broker.log.next_due_ms().unwrap_or(i64::MAX);
+        let wait_ms = next_ms.saturating_sub(now_ms).clamp(1, LOOK_AGAIN_MS);
+        tokio::select! {
+            () = tokio::time::sleep(std::time::Duration::from_millis(wait_ms as u64)) => {}
+            () = broker.due.notified() => {}
+            () = broker.shutdown.cancelled() => return,
+        }
+    }
+}
+
+fn deliver(broker: &Arc<Broker>, due: &[Due]) {
+    let mut appends = Appends::default();
+    let mut bytes = Vec::new();
+    let mut positions = Vec::new();
+    for due in due {
+        bytes.clear();
+        if let Err(error) = broker.log.read(due.position, &mut bytes) {
+            tracing::error!(position = due.position.0, %error, "a delayed message is lost: it cannot be read");
+            continue;
+        }
+        match push_due(broker, &bytes, due.position, &mut appends) {
+            Ok(()) => positions.push(due.position),
+            Err(error) => {
+                tracing::error!(position = due.position.0, %error, "a delayed message cannot be delivered yet");
+                broker.log.handed_back(due.position);
+                pause(broker);
+            }
+        }
+    }
+    let again = broker.clone();
+    broker.writer.append_then(appends, move |_, outcome| {
+        if let Outcome::Refused(error) = outcome {
+            tracing::error!(%error, "delayed messages cannot be delivered yet");
+            positions.into_iter().for_each(|position| again.log.handed_back(position));
+            pause(&again);
+        }
+    });
+}
+
+/// What cannot be delivered now, a full disk mostly, is tried again after a moment.
+fn pause(broker: &Broker) {
+    const PAUSE_MS: i64 = 500;
+    broker.delivery_pause_until_ms.store(broker.clock.now_ms() + PAUSE_MS, Ordering::Relaxed);
+}
+
+/// Adds the record that delivers a waiting one.
+fn push_due(broker: &Broker, bytes: &[u8], position: LogPosition, appends: &mut Appends) -> Result<(), SendError> {
+    let Ok(record) = Record::parse(bytes) else {
+        // The log checked the record; what it hands out can be read.
+        return Ok(());
+    };
+    let waiting = record.properties();
+    let name = waiting.get(properties::REAL_TOPIC).unwrap_or_default();
+    let queue_id = waiting.get(properties::REAL_QID).and_then(|id| id.parse::<i32>().ok()).unwrap_or(0);
+    let topic = match broker.topics.get(name) {
+        Some(topic) => topic,
+        // Deleted meanwhile: created again where a send would create it, otherwise settled without delivery.
+        None => match broker.topics.create_after(
+            name,
+            names::TEMPLATE_TOPIC,
+            queue_id.saturating_add(1),
+            broker.clock.now_ms(),
+        ) {
+            Some(topic) => {
+                broker.topics_changed(&[name]);
+                topic
+            }
+            None => {
+                tracing::warn!(topic = name, "a delayed message is dropped: its topic is gone");
+                return broker.push_settlement(position, appends);
+            }
+        },
+    };
+    let mut stored = Vec::with_capacity(record.properties_bytes().len());
+    properties::push_kept(&mut stored, record.properties_bytes(), |name| name != properties::TIMER_OUT_MS.as_bytes());
+    let draft = Draft {
+        topic: &topic,
+        queue_id: queue_id.rem_euclid(topic.queue_count().max(1)),
+        flag: record.flag(),
+        sys_flag: record.sys_flag(),
+        born_ms: record.born_timestamp_ms(),
+        born_host: record.born_host(),
+        reconsume_times: record.reconsume_times(),
+        settles: position.0,
+        body: record.body(),
+    };
+    debug_assert!(record.sys_flag().transaction() != TransactionState::Prepared);
+    draft.push(broker, stored, None, appends)
+}

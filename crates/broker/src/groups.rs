@@ -1,0 +1,154 @@
+//! Consumer groups: their settings and auto-creation.
+//!
+//! Source: `broker/.../subscription/SubscriptionGroupManager.java`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::meta::{Meta, Stored, Tree};
+use crate::names;
+use crate::topics::TableVersion;
+
+/// Groups that tools and the system use without asking.
+const SYSTEM_GROUPS: [&str; 9] = [
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+    "CID_RMQ_SYS_TRANS",
+    "__MONITOR_CONSUMER",
+];
+
+/// Settings of a consumer group, as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupSettings {
+    /// Name.
+    pub name: String,
+    /// Whether the group may consume.
+    pub consume_enable: bool,
+    /// Whether the group may consume as broadcast.
+    pub consume_broadcast_enable: bool,
+    /// Whether a new group starts at the first message.
+    pub consume_from_min_enable: bool,
+    /// Whether the group consumes in order; informational.
+    pub consume_message_orderly: bool,
+    /// Queues of the retry topic. None or less: messages handed back are dropped.
+    pub retry_queues: i32,
+    /// Times a message may be handed back before it is a dead letter.
+    pub retry_max_times: i32,
+    /// Broker to read from.
+    pub broker_id: i64,
+    /// Broker to read from when consumers are far behind.
+    pub which_broker_when_consume_slowly: i64,
+    /// Whether members are told of changes at once.
+    pub notify_consumer_ids_changed_enable: bool,
+    /// System flag of the group.
+    pub sys_flag: i32,
+    /// Hint for clients.
+    pub consume_timeout_minutes: i32,
+}
+
+impl GroupSettings {
+    /// A group as auto-creation makes it.
+    pub fn new(name: &str) -> GroupSettings {
+        GroupSettings {
+            name: name.to_owned(),
+            consume_enable: true,
+            consume_broadcast_enable: true,
+            consume_from_min_enable: true,
+            consume_message_orderly: false,
+            retry_queues: 1,
+            retry_max_times: 16,
+            broker_id: 0,
+            which_broker_when_consume_slowly: 1,
+            notify_consumer_ids_changed_enable: true,
+            sys_flag: 0,
+            consume_timeout_minutes: 15,
+        }
+    }
+}
+
+/// All consumer groups.
+pub struct Groups {
+    table: RwLock<HashMap<String, Arc<GroupSettings>>>,
+    version: Mutex<TableVersion>,
+    meta: Meta,
+    auto_create: bool,
+}
+
+impl Groups {
+    /// Loads what is stored and adds the groups of the system.
+    pub fn load(stored: &mut Stored, meta: Meta, auto_create: bool, now_ms: i64) -> Groups {
+        let mut table: HashMap<_, _> =
+            SYSTEM_GROUPS.iter().map(|name| ((*name).to_owned(), Arc::new(GroupSettings::new(name)))).collect();
+        for (key, value) in stored.take(Tree::Groups) {
+            match serde_json::from_slice::<GroupSettings>(&value) {
+                Ok(settings) => {
+                    table.insert(settings.name.clone(), Arc::new(settings));
+                }
+                Err(error) => tracing::error!(group = %key.escape_ascii(), %error, "stored group cannot be read"),
+            }
+        }
+        let version = Mutex::new(TableVersion { timestamp_ms: now_ms, counter: 0 });
+        Groups { table: RwLock::new(table), version, meta, auto_create }
+    }
+
+    /// The group of that name, without creating it.
+    pub fn get(&self, name: &str) -> Option<Arc<GroupSettings>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The group of that name, created on its first use where that is allowed.
+    pub fn get_or_create(&self, name: &str, now_ms: i64) -> Option<Arc<GroupSettings>> {
+        if let Some(found) = self.get(name) {
+            return Some(found);
+        }
+        if !self.auto_create || names::check_group(name).is_err() {
+            return None;
+        }
+        Some(self.put(GroupSettings::new(name), now_ms))
+    }
+
+    /// Creates or replaces a group.
+    pub fn put(&self, settings: GroupSettings, now_ms: i64) -> Arc<GroupSettings> {
+        let value = serde_json::to_vec(&settings).unwrap_or_default();
+        let (name, settings) = (settings.name.clone(), Arc::new(settings));
+        self.table.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), settings.clone());
+        self.meta.put(Tree::Groups, name, value);
+        self.touch(now_ms);
+        settings
+    }
+
+    /// Forgets a group; says whether it was there.
+    pub fn remove(&self, name: &str, now_ms: i64) -> bool {
+        let removed = self.table.write().unwrap_or_else(PoisonError::into_inner).remove(name).is_some();
+        if removed {
+            self.meta.remove(Tree::Groups, name);
+            self.touch(now_ms);
+        }
+        removed
+    }
+
+    /// Every group, by name.
+    pub fn all(&self) -> BTreeMap<String, Arc<GroupSettings>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.iter().map(|(name, group)| (name.clone(), group.clone())).collect()
+    }
+
+    /// How often the table changed.
+    pub fn version(&self) -> TableVersion {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self, now_ms: i64) {
+        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        version.counter += 1;
+        version.timestamp_ms = now_ms;
+    }
+}

@@ -1,0 +1,114 @@
+//! Pulls that are held until a message arrives: the shell around [`PullWaits`].
+//!
+//! Appending only notes who is to be woken and wakes one task; that task runs the pulls again, after the answer of
+//! the send has been written.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use log::QueueNumber;
+use net::Connection;
+use protocol::frame::Codec;
+use tokio::sync::Notify;
+
+use crate::pull::PullRequest;
+use crate::pull_waits::PullWaits;
+
+/// A pull that is held.
+#[derive(Debug)]
+pub struct HeldPull {
+    /// Who pulls.
+    pub connection: Arc<Connection>,
+    /// Pairs the answer with its request.
+    pub opaque: i32,
+    /// Codec of the request.
+    pub codec: Codec,
+    /// What is asked.
+    pub request: PullRequest,
+}
+
+/// All pulls that are held.
+#[derive(Debug, Default)]
+pub struct HeldPulls {
+    state: Mutex<State>,
+    woken: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waits: PullWaits<HeldPull>,
+    /// Woken pulls with their deadlines, to be run again.
+    ready: Vec<(i64, HeldPull)>,
+}
+
+impl HeldPulls {
+    /// Holds a pull until a message arrives in the queue, or the deadline.
+    pub fn hold(&self, queue: QueueNumber, deadline_ms: i64, pull: HeldPull) {
+        let first = {
+            let mut state = self.lock();
+            state.waits.hold(queue, deadline_ms, pull);
+            state.waits.next_deadline_ms() == Some(deadline_ms)
+        };
+        if first {
+            // The task waits for a later deadline, or for none.
+            self.woken.notify_one();
+        }
+    }
+
+    /// Messages arrived in these queues.
+    pub fn arrived(&self, queues: impl Iterator<Item = QueueNumber>) {
+        let mut state = self.lock();
+        let State { waits, ready } = &mut *state;
+        if waits.is_empty() {
+            return;
+        }
+        let before = ready.len();
+        let mut last = None;
+        for queue in queues {
+            if last != Some(queue) {
+                waits.arrived(queue, ready);
+                last = Some(queue);
+            }
+        }
+        let woken = ready.len() > before;
+        drop(state);
+        if woken {
+            self.woken.notify_one();
+        }
+    }
+
+    /// Wakes every pull that `which` picks.
+    pub fn wake_where(&self, which: impl Fn(&HeldPull) -> bool) {
+        let mut state = self.lock();
+        let State { waits, ready } = &mut *state;
+        waits.take_where(which, ready);
+        drop(state);
+        self.woken.notify_one();
+    }
+
+    /// Forgets the pulls of a connection that ended.
+    pub fn forget(&self, connection: &Connection) {
+        self.lock().waits.take_where(|pull| pull.connection.id() == connection.id(), &mut Vec::new());
+    }
+
+    /// Takes the pulls that were woken, and those whose deadline has come, with their deadlines.
+    pub fn take_ready(&self, now_ms: i64) -> Vec<(i64, HeldPull)> {
+        let mut state = self.lock();
+        let State { waits, ready } = &mut *state;
+        waits.expired(now_ms, ready);
+        std::mem::take(ready)
+    }
+
+    /// When the next deadline comes.
+    pub fn next_deadline_ms(&self) -> Option<i64> {
+        self.lock().waits.next_deadline_ms()
+    }
+
+    /// Ends when pulls were woken, or a nearer deadline was set.
+    pub async fn woken(&self) {
+        self.woken.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

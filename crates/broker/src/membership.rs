@@ -1,0 +1,331 @@
+//! Who is connected: producers and consumers, by group. A pure core: events and the time go in, effects come out.
+//!
+//! Sources: `broker/.../client/{ConsumerManager,ProducerManager,ConsumerGroupInfo}.java`. The key of membership is
+//! the connection; the client id is an attribute.
+
+mod subscription;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use net::ConnectionId;
+use protocol::bodies::heartbeat::{ConsumeFromWhere, ConsumeType, MessageModel};
+use protocol::codes::Language;
+
+pub use subscription::{Filter, Subscription, subscribe_tags};
+
+/// A client, as it introduced itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Client id; members of a group sort by it.
+    pub id: String,
+    /// Address of its connection.
+    pub address: SocketAddr,
+    /// Language it is written in.
+    pub language: Language,
+    /// Ordinal of its version.
+    pub version: i32,
+}
+
+/// What a client says of one of its consumer groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerBeat {
+    /// Group.
+    pub group: String,
+    /// How it gets messages.
+    pub consume_type: ConsumeType,
+    /// Whether members share the messages.
+    pub model: MessageModel,
+    /// Where a group without offsets begins; clients act on it, the broker only shows it.
+    pub from_where: ConsumeFromWhere,
+    /// What it wants.
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// A heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// Who sends it.
+    pub client: Client,
+    /// Producer groups it is in.
+    pub producer_groups: Vec<String>,
+    /// Consumer groups it is in.
+    pub consumers: Vec<ConsumerBeat>,
+}
+
+/// What has to be done after an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The members of a consumer group changed: these connections are to be told.
+    Tell {
+        /// The group.
+        group: String,
+        /// Connections of its members.
+        members: Vec<ConnectionId>,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    client: Client,
+    heard_ms: i64,
+}
+
+/// A consumer group with somebody in it.
+#[derive(Clone, Debug)]
+pub struct ConsumerGroup {
+    members: BTreeMap<ConnectionId, Member>,
+    /// Topic to subscription, of the latest heartbeat.
+    pub subscriptions: BTreeMap<String, Subscription>,
+    /// How the group gets messages, as the latest heartbeat says.
+    pub consume_type: ConsumeType,
+    /// Whether members share the messages, as the latest heartbeat says.
+    pub model: MessageModel,
+    /// Where a group without offsets begins, as the latest heartbeat says.
+    pub from_where: ConsumeFromWhere,
+}
+
+impl ConsumerGroup {
+    /// The members.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.members.values().map(|member| &member.client)
+    }
+}
+
+/// All members of all groups.
+#[derive(Debug, Default)]
+pub struct Membership {
+    consumers: HashMap<String, ConsumerGroup>,
+    producers: HashMap<String, BTreeMap<ConnectionId, Member>>,
+    /// Groups of each connection: consumer groups, producer groups.
+    of_connection: HashMap<ConnectionId, (BTreeSet<String>, BTreeSet<String>)>,
+    /// Turns the choice of a producer round.
+    turn: usize,
+}
+
+impl Membership {
+    /// A heartbeat arrived.
+    pub fn heartbeat(&mut self, now_ms: i64, connection: ConnectionId, beat: Beat) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let member = Member { client: beat.client, heard_ms: now_ms };
+        let groups = self.of_connection.entry(connection).or_default();
+        for group in beat.producer_groups {
+            groups.1.insert(group.clone());
+            self.producers.entry(group).or_default().insert(connection, member.clone());
+        }
+        for consumer in beat.consumers {
+            groups.0.insert(consumer.group.clone());
+            let group = self.consumers.entry(consumer.group.clone()).or_insert_with(|| ConsumerGroup {
+                members: BTreeMap::new(),
+                subscriptions: BTreeMap::new(),
+                consume_type: consumer.consume_type,
+                model: consumer.model,
+                from_where: consumer.from_where,
+            });
+            group.consume_type = consumer.consume_type;
+            group.model = consumer.model;
+            group.from_where = consumer.from_where;
+            let before = group.members.insert(connection, member.clone());
+            let joined = before.is_none_or(|before| before.client.id != member.client.id);
+            let resubscribed = merge(&mut group.subscriptions, consumer.subscriptions);
+            if joined || resubscribed {
+                effects.extend(tell(&consumer.group, group));
+            }
+        }
+        effects
+    }
+
+    /// A connection ended.
+    pub fn disconnected(&mut self, connection: ConnectionId) -> Vec<Effect> {
+        let Some((consumers, producers)) = self.of_connection.remove(&connection) else { return Vec::new() };
+        for group in producers {
+            self.leave_producers(&group, connection);
+        }
+        consumers.into_iter().filter_map(|group| self.leave_consumers(&group, connection)).collect()
+    }
+
+    /// A client said that it leaves the groups.
+    pub fn unregister(
+        &mut self,
+        connection: ConnectionId,
+        producer_group: Option<&str>,
+        consumer_group: Option<&str>,
+    ) -> Vec<Effect> {
+        if let Some(groups) = self.of_connection.get_mut(&connection) {
+            consumer_group.map(|group| groups.0.remove(group));
+            producer_group.map(|group| groups.1.remove(group));
+        }
+        if let Some(group) = producer_group {
+            self.leave_producers(group, connection);
+        }
+        consumer_group.and_then(|group| self.leave_consumers(group, connection)).into_iter().collect()
+    }
+
+    /// Drops members that were silent for longer than `silence_max_ms`.
+    pub fn expire(&mut self, now_ms: i64, silence_max_ms: i64) -> Vec<Effect> {
+        let silent = |member: &Member| silence_max_ms < now_ms - member.heard_ms;
+        let consumers = self.consumers.iter().flat_map(|(group, info)| {
+            info.members
+                .iter()
+                .filter(|(_, member)| silent(member))
+                .map(|(connection, _)| (*connection, None, Some(group.clone())))
+        });
+        let producers = self.producers.iter().flat_map(|(group, members)| {
+            members
+                .iter()
+                .filter(|(_, member)| silent(member))
+                .map(|(connection, _)| (*connection, Some(group.clone()), None))
+        });
+        let gone: Vec<(ConnectionId, Option<String>, Option<String>)> = consumers.chain(producers).collect();
+        gone.into_iter()
+            .flat_map(|(connection, producer, consumer)| {
+                self.unregister(connection, producer.as_deref(), consumer.as_deref())
+            })
+            .collect()
+    }
+
+    /// The consumer group of that name, if anybody is in it.
+    pub fn consumer_group(&self, group: &str) -> Option<&ConsumerGroup> {
+        self.consumers.get(group)
+    }
+
+    /// Names of all consumer groups with somebody in them.
+    pub fn consumer_groups(&self) -> impl Iterator<Item = (&str, &ConsumerGroup)> {
+        self.consumers.iter().map(|(name, group)| (name.as_str(), group))
+    }
+
+    /// Connections of a producer group, beginning with the one whose turn it is.
+    pub fn producers_in_turn(&mut self, group: &str) -> Vec<ConnectionId> {
+        let mut members: Vec<_> = self.producers.get(group).into_iter().flatten().map(|(id, _)| *id).collect();
+        if !members.is_empty() {
+            self.turn = self.turn.wrapping_add(1);
+            let first = self.turn % members.len();
+            members.rotate_left(first);
+        }
+        members
+    }
+
+    fn leave_producers(&mut self, group: &str, connection: ConnectionId) {
+        if let Some(members) = self.producers.get_mut(group) {
+            members.remove(&connection);
+            if members.is_empty() {
+                self.producers.remove(group);
+            }
+        }
+    }
+
+    fn leave_consumers(&mut self, group: &str, connection: ConnectionId) -> Option<Effect> {
+        let info = self.consumers.get_mut(group)?;
+        info.members.remove(&connection)?;
+        if info.members.is_empty() {
+            self.consumers.remove(group);
+            return None;
+        }
+        tell(group, info)
+    }
+}
+
+fn tell(group: &str, info: &ConsumerGroup) -> Option<Effect> {
+    if info.model == MessageModel::Broadcasting {
+        return None;
+    }
+    Some(Effect::Tell { group: group.to_owned(), members: info.members.keys().copied().collect() })
+}
+
+/// Takes over the subscriptions of a heartbeat: a newer version of one replaces it, and a topic that is missing is
+/// no longer wanted. Returns whether topics came or went; a changed expression alone does not count.
+fn merge(known: &mut BTreeMap<String, Subscription>, said: Vec<Subscription>) -> bool {
+    let wanted: BTreeSet<&str> = said.iter().map(|subscription| subscription.topic.as_str()).collect();
+    let before = known.len();
+    known.retain(|topic, _| wanted.contains(topic.as_str()));
+    let mut changed = known.len() != before;
+    for subscription in said {
+        match known.get(&subscription.topic) {
+            Some(old) if subscription.version <= old.version => {}
+            old => {
+                changed |= old.is_none();
+                known.insert(subscription.topic.clone(), subscription);
+            }
+        }
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ConnectionId = ConnectionId(1);
+    const TWO: ConnectionId = ConnectionId(2);
+
+    fn beat(id: &str, groups: &[(&str, &[&str])]) -> Beat {
+        let client =
+            Client { id: id.into(), address: "10.0.0.1:1".parse().unwrap(), language: Language::GO, version: 317 };
+        let consumers = groups.iter().map(|(group, topics)| ConsumerBeat {
+            group: (*group).into(),
+            consume_type: ConsumeType::Passively,
+            model: MessageModel::Clustering,
+            from_where: ConsumeFromWhere::LastOffset,
+            subscriptions: topics.iter().map(|topic| subscribe_tags(topic, "*", 1)).collect(),
+        });
+        Beat { client, producer_groups: vec!["p".into()], consumers: consumers.collect() }
+    }
+
+    fn told(group: &str, members: &[ConnectionId]) -> Vec<Effect> {
+        vec![Effect::Tell { group: group.into(), members: members.to_vec() }]
+    }
+
+    #[test]
+    fn everybody_in_a_group_is_told_when_a_member_comes_or_goes() {
+        let mut all = Membership::default();
+        assert_eq!(all.heartbeat(0, ONE, beat("a", &[("g", &["t"])])), told("g", &[ONE]));
+        assert_eq!(all.heartbeat(1, ONE, beat("a", &[("g", &["t"])])), []);
+        assert_eq!(all.heartbeat(2, TWO, beat("b", &[("g", &["t"])])), told("g", &[ONE, TWO]));
+        assert_eq!(all.disconnected(ONE), told("g", &[TWO]));
+        assert_eq!(all.disconnected(ONE), []);
+        assert_eq!(all.unregister(TWO, None, Some("g")), []);
+        assert!(all.consumer_group("g").is_none());
+    }
+
+    #[test]
+    fn a_topic_that_comes_or_goes_counts_and_a_new_expression_does_not() {
+        let mut all = Membership::default();
+        all.heartbeat(0, ONE, beat("a", &[("g", &["t"])]));
+        assert_eq!(all.heartbeat(1, ONE, beat("a", &[("g", &["t", "u"])])), told("g", &[ONE]));
+        assert_eq!(all.heartbeat(2, ONE, beat("a", &[("g", &["u"])])), told("g", &[ONE]));
+        let mut newer = beat("a", &[("g", &["u"])]);
+        newer.consumers[0].subscriptions = vec![subscribe_tags("u", "x", 2)];
+        assert_eq!(all.heartbeat(3, ONE, newer), []);
+        assert!(!all.consumer_group("g").unwrap().subscriptions["u"].filter.accepts(1));
+        all.heartbeat(4, ONE, beat("a", &[("g", &["u"])]));
+        assert_eq!(all.consumer_group("g").unwrap().subscriptions["u"].version, 2, "an older version changes nothing");
+    }
+
+    #[test]
+    fn silence_ends_membership() {
+        let mut all = Membership::default();
+        all.heartbeat(0, ONE, beat("a", &[("g", &["t"])]));
+        all.heartbeat(100, TWO, beat("b", &[("g", &["t"])]));
+        assert_eq!(all.expire(120, 120), []);
+        assert_eq!(all.expire(121, 120), told("g", &[TWO]));
+        assert_eq!(all.producers_in_turn("p"), [TWO]);
+    }
+
+    #[test]
+    fn producers_are_asked_in_turn() {
+        let mut all = Membership::default();
+        all.heartbeat(0, ONE, beat("a", &[]));
+        all.heartbeat(0, TWO, beat("b", &[]));
+        let (first, second) = (all.producers_in_turn("p")[0], all.producers_in_turn("p")[0]);
+        assert_ne!(first, second);
+        assert!(all.producers_in_turn("nobody").is_empty());
+    }
+
+    #[test]
+    fn broadcasting_groups_are_left_in_peace() {
+        let mut all = Membership::default();
+        let mut beat = beat("a", &[("g", &["t"])]);
+        beat.consumers[0].model = MessageModel::Broadcasting;
+        assert_eq!(all.heartbeat(0, ONE, beat), []);
+    }
+}

@@ -1,0 +1,195 @@
+//! The door for remoting clients: decodes, calls one operation of the core, encodes.
+//!
+//! Requests that append (sends, hand-backs, decisions) are gathered over all frames of a read, appended in one call
+//! and answered together; everything else is answered one by one. An unknown code is answered, never dropped.
+
+mod appending;
+mod call;
+mod clients;
+mod groups;
+mod offsets;
+mod operation;
+mod pulls;
+mod queries;
+mod topics;
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use net::{CloseReason, Connection, Door, Inbound, Outbound};
+use protocol::codes::{RequestCode, ResponseCode};
+use protocol::frame::{Codec, Frame};
+use protocol::header::{FieldSpans, Header, HeaderError};
+use tower::Service;
+
+use crate::broker::Broker;
+use appending::AppendingTurn;
+use call::{Call, Refusal};
+
+pub use pulls::answer_held_pulls;
+
+/// The door. Clones open the same broker.
+#[derive(Clone)]
+pub struct RemotingDoor {
+    broker: Arc<Broker>,
+}
+
+impl RemotingDoor {
+    /// A door to the broker.
+    pub fn new(broker: Arc<Broker>) -> RemotingDoor {
+        RemotingDoor { broker }
+    }
+}
+
+impl Door for RemotingDoor {
+    type Service = RemotingService;
+
+    fn opened(&self, connection: &Arc<Connection>) -> RemotingService {
+        self.broker.connections.add(connection);
+        RemotingService { broker: self.broker.clone() }
+    }
+
+    fn closed(&self, connection: &Arc<Connection>, _: CloseReason) {
+        let broker = &self.broker;
+        broker.connections.remove(connection);
+        broker.pulls.forget(connection);
+        let effects = broker.membership().disconnected(connection.id());
+        broker.carry_out(effects);
+    }
+}
+
+thread_local! {
+    static SPANS: RefCell<FieldSpans> = RefCell::default();
+    static TURN: RefCell<Option<Box<AppendingTurn>>> = const { RefCell::new(None) };
+}
+
+/// Serves one connection.
+pub struct RemotingService {
+    broker: Arc<Broker>,
+}
+
+impl Service<Inbound> for RemotingService {
+    type Response = Outbound;
+    type Error = Infallible;
+    type Future = Ready<Result<Outbound, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut inbound: Inbound) -> Self::Future {
+        let mut replies = std::mem::take(&mut inbound.replies);
+        let mut spans = SPANS.take();
+        let mut turn = TURN.take().unwrap_or_default();
+        let mut readable = true;
+        for frame in inbound.frames() {
+            readable = self.serve(&inbound.connection, &frame, &mut spans, &mut turn, &mut replies);
+            if !readable {
+                break;
+            }
+        }
+        turn = turn.append(&self.broker, &mut replies);
+        TURN.set(Some(turn));
+        SPANS.set(spans);
+        ready(Ok(if readable {
+            inbound.answer(replies)
+        } else {
+            inbound.answer_and_close(replies, CloseReason::Protocol)
+        }))
+    }
+}
+
+impl RemotingService {
+    /// Serves one frame. `false` says that it cannot be read, which ends the connection.
+    fn serve(
+        &self,
+        connection: &Arc<Connection>,
+        frame: &Frame<'_>,
+        spans: &mut FieldSpans,
+        turn: &mut Box<AppendingTurn>,
+        replies: &mut Vec<u8>,
+    ) -> bool {
+        // Upstream leaves a frame of an unknown codec, and a header that asks nothing, unanswered.
+        let Some(codec) = Codec::from_number(frame.codec_number) else { return true };
+        let header = match Header::decode(codec, frame.header, spans) {
+            Ok(header) => header,
+            Err(HeaderError::Empty) => return true,
+            Err(error) => {
+                self.broker.counters.unreadable_headers.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(peer = %connection.peer(), %error, "connection closed");
+                return false;
+            }
+        };
+        if header.is_response() {
+            return true;
+        }
+        let before = replies.len();
+        let mut call =
+            Call { broker: &self.broker, connection, header: &header, codec, body: frame.body, out: replies };
+        if appending::is_appending(RequestCode(header.code)) {
+            turn.admit(&mut call);
+        } else {
+            if !turn.is_empty() {
+                // What was sent before on this connection comes first.
+                *turn = std::mem::take(turn).append(&self.broker, call.out);
+            }
+            let end = call.out.len();
+            let outcome = dispatch(&mut call);
+            if let Err(refusal) = outcome {
+                call.out.truncate(end);
+                call.refuse(refusal);
+            }
+            if header.is_oneway() {
+                call.out.truncate(end);
+            }
+            return true;
+        }
+        if header.is_oneway() {
+            replies.truncate(before);
+        }
+        true
+    }
+}
+
+fn dispatch(call: &mut Call<'_>) -> Result<(), Refusal> {
+    use RequestCode as Code;
+    match RequestCode(call.header.code) {
+        Code::PULL_MESSAGE | Code::LITE_PULL_MESSAGE => pulls::pull(call),
+        Code::QUERY_CONSUMER_OFFSET => offsets::query_consumer_offset(call),
+        Code::UPDATE_CONSUMER_OFFSET => offsets::update_consumer_offset(call),
+        Code::GET_MAX_OFFSET => offsets::max_offset(call),
+        Code::GET_MIN_OFFSET => offsets::min_offset(call),
+        Code::SEARCH_OFFSET_BY_TIMESTAMP => offsets::search_offset(call),
+        Code::GET_EARLIEST_MSG_STORETIME => offsets::earliest_store_time(call),
+        Code::HEART_BEAT => clients::heartbeat(call),
+        Code::UNREGISTER_CLIENT => clients::unregister(call),
+        Code::GET_CONSUMER_LIST_BY_GROUP => clients::consumer_list(call),
+        Code::CHECK_CLIENT_CONFIG => clients::check_client(call),
+        Code::GET_CONSUMER_CONNECTION_LIST => clients::consumer_connections(call),
+        Code::LOCK_BATCH_MQ => clients::lock_queues(call),
+        Code::UNLOCK_BATCH_MQ => clients::unlock_queues(call),
+        Code::VIEW_MESSAGE_BY_ID => queries::view_message(call),
+        Code::QUERY_MESSAGE => queries::query_message(call),
+        Code::UPDATE_AND_CREATE_TOPIC => topics::create(call),
+        Code::DELETE_TOPIC_IN_BROKER => topics::delete(call),
+        Code::GET_ALL_TOPIC_CONFIG => topics::all(call),
+        Code::GET_TOPIC_CONFIG => topics::one(call),
+        Code::GET_TOPIC_STATS_INFO => topics::stats(call),
+        Code::QUERY_TOPIC_CONSUME_BY_WHO => topics::consumed_by(call),
+        Code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => groups::create(call),
+        Code::DELETE_SUBSCRIPTIONGROUP => groups::delete(call),
+        Code::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => groups::all(call),
+        Code::GET_SUBSCRIPTIONGROUP_CONFIG => groups::one(call),
+        Code::GET_CONSUME_STATS => groups::consume_stats(call),
+        Code::GET_BROKER_RUNTIME_INFO => operation::runtime_info(call),
+        Code::GET_BROKER_CONFIG => operation::config(call),
+        code => {
+            call.broker.counters.unknown_requests.fetch_add(1, Ordering::Relaxed);
+            Err(Refusal::new(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, format!("request code {code} is not supported")))
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! One request and its answer.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use net::Connection;
+use protocol::codes::ResponseCode;
+use protocol::frame::Codec;
+use protocol::header::Header;
+use protocol::lenient_json::{self, BodyError};
+use protocol::typed::{FieldError, TypedHeader};
+use protocol::writer::FrameWriter;
+use serde::de::DeserializeOwned;
+
+use crate::broker::Broker;
+
+/// A request, and where its answer goes.
+pub struct Call<'a> {
+    /// The broker.
+    pub broker: &'a Arc<Broker>,
+    /// Who asks.
+    pub connection: &'a Arc<Connection>,
+    /// Header of the request.
+    pub header: &'a Header<'a>,
+    /// Codec of the request, and so of the answer.
+    pub codec: Codec,
+    /// Body of the request.
+    pub body: &'a [u8],
+    /// Where the answer is written.
+    pub out: &'a mut Vec<u8>,
+}
+
+/// An answer that says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Code of the answer.
+    pub code: ResponseCode,
+    /// Text of the answer.
+    pub remark: String,
+    /// Kind of refusal of a pull.
+    pub forbidden_type: Option<i32>,
+    /// Offset that goes along: the Go client reads it without looking at the code.
+    pub offset: Option<i64>,
+}
+
+impl Refusal {
+    /// A refusal with a text.
+    pub fn new(code: ResponseCode, remark: impl Display) -> Refusal {
+        Refusal { code, remark: remark.to_string(), forbidden_type: None, offset: None }
+    }
+}
+
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Self {
+        Refusal::new(ResponseCode::SYSTEM_ERROR, error)
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        Refusal::new(ResponseCode::SYSTEM_ERROR, format!("body cannot be read: {error}"))
+    }
+}
+
+impl<'a> Call<'a> {
+    /// The typed header of the request.
+    pub fn read<T: TypedHeader<'a>>(&self) -> Result<T, FieldError> {
+        T::decode(&self.header.fields)
+    }
+
+    /// The body of the request, which is JSON.
+    pub fn read_body<T: DeserializeOwned>(&self) -> Result<T, BodyError> {
+        lenient_json::from_slice(self.body)
+    }
+
+    /// Begins an answer.
+    pub fn answer(&mut self, code: ResponseCode) -> FrameWriter<'_> {
+        FrameWriter::response(self.out, self.codec, code, self.header.opaque, None)
+    }
+
+    /// Answers with a typed header and no body.
+    pub fn answer_header<'h>(&mut self, header: &impl TypedHeader<'h>) {
+        header.encode(self.answer(ResponseCode::SUCCESS)).finish(b"");
+    }
+
+    /// Answers with a body.
+    pub fn answer_body(&mut self, body: &[u8]) {
+        self.answer(ResponseCode::SUCCESS).finish(body);
+    }
+
+    /// Answers that it is done.
+    pub fn answer_done(&mut self) {
+        self.answer(ResponseCode::SUCCESS).finish(b"");
+    }
+
+    /// Answers that it cannot be done.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        let mut answer =
+            FrameWriter::response(self.out, self.codec, refusal.code, self.header.opaque, Some(&refusal.remark));
+        if let Some(kind) = refusal.forbidden_type {
+            answer = answer.integer("forbiddenType", kind);
+        }
+        if let Some(offset) = refusal.offset {
+            answer = answer.integer("offset", offset);
+        }
+        answer.finish(b"");
+    }
+
+    /// Answers once every change of metadata so far is on disk.
+    pub fn answer_when_saved(&mut self) {
+        if self.header.is_oneway() {
+            return;
+        }
+        let (connection, codec, opaque) = (self.connection.clone(), self.codec, self.header.opaque);
+        self.broker.meta.when_saved(move |saved| {
+            let (code, remark) = match saved {
+                true => (ResponseCode::SUCCESS, None),
+                false => (ResponseCode::SYSTEM_ERROR, Some("the change is in force but could not be saved")),
+            };
+            connection.send(|out| FrameWriter::response(out, codec, code, opaque, remark).finish(b""));
+        });
+    }
+}

@@ -1,0 +1,186 @@
+//! Who is connected: requests 34, 35, 38, 41, 42, 46, 203.
+
+use std::collections::BTreeMap;
+
+use protocol::bodies::check_client::CheckClientConfig;
+use protocol::bodies::consumer_connection::{Connection, ConsumerConnection};
+use protocol::bodies::consumer_list::ConsumerList;
+use protocol::bodies::heartbeat::{
+    ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, SubscriptionData,
+};
+use protocol::bodies::message_queue::MessageQueue;
+use protocol::bodies::queue_lock::{LockedQueues, QueueLockRequest};
+use protocol::codes::ResponseCode;
+use protocol::lenient_json;
+use protocol::record::java_string_hash;
+use protocol::requests::{ConsumerGroup, UnregisterClient};
+
+use super::call::{Call, Refusal};
+use crate::membership::{Beat, Client, ConsumerBeat, Subscription, subscribe_tags};
+use crate::names;
+use crate::pull;
+use crate::queue_locks::QueueName;
+use crate::send_back;
+
+pub fn heartbeat(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let data: HeartbeatData = call.read_body()?;
+    let broker = call.broker;
+    let now_ms = broker.clock.now_ms();
+    let mut consumers = Vec::new();
+    for consumer in data.consumer_data_set {
+        // A group that may not be created is skipped without a word, as upstream does.
+        let Some(settings) = broker.groups.get_or_create(&consumer.group_name, now_ms) else { continue };
+        send_back::ensure_retry_topic(broker, &consumer.group_name, settings.retry_queues);
+        consumers.push(consumer_beat(consumer));
+    }
+    let beat = Beat {
+        client: Client {
+            id: data.client_id,
+            address: call.connection.peer(),
+            language: call.header.language,
+            version: call.header.version,
+        },
+        producer_groups: data
+            .producer_data_set
+            .into_iter()
+            .map(|producer| producer.group_name)
+            .filter(|group| names::check_group(group).is_ok())
+            .collect(),
+        consumers,
+    };
+    let effects = broker.membership().heartbeat(now_ms, call.connection.id(), beat);
+    broker.carry_out(effects);
+    // Light heartbeats leave subscriptions out; saying no keeps clients on the full form.
+    call.answer(ResponseCode::SUCCESS)
+        .boolean("IS_SUPPORT_HEART_BEAT_V2", false)
+        .boolean("IS_SUB_CHANGE", true)
+        .finish(b"");
+    Ok(())
+}
+
+fn consumer_beat(consumer: ConsumerData) -> ConsumerBeat {
+    ConsumerBeat {
+        group: consumer.group_name,
+        consume_type: consumer.consume_type.unwrap_or(ConsumeType::Passively),
+        model: consumer.message_model.unwrap_or(MessageModel::Clustering),
+        from_where: consumer.consume_from_where.unwrap_or(ConsumeFromWhere::LastOffset),
+        subscriptions: consumer
+            .subscription_data_set
+            .into_iter()
+            .filter(|wanted| names::check_topic(&wanted.topic).is_ok())
+            .map(subscription)
+            .collect(),
+    }
+}
+
+fn subscription(wanted: SubscriptionData) -> Subscription {
+    let read = subscribe_tags(&wanted.topic, &wanted.sub_string, wanted.sub_version);
+    if pull::is_tag_type(&wanted.expression_type) {
+        return read;
+    }
+    Subscription { expression: wanted.sub_string, expression_type: wanted.expression_type, tags: Vec::new(), ..read }
+}
+
+pub fn unregister(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let header: UnregisterClient<'_> = call.read()?;
+    let effects = call.broker.membership().unregister(
+        call.connection.id(),
+        header.producer_group.as_deref(),
+        header.consumer_group.as_deref(),
+    );
+    call.broker.carry_out(effects);
+    call.answer_done();
+    Ok(())
+}
+
+pub fn consumer_list(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let header: ConsumerGroup<'_> = call.read()?;
+    let ids: Vec<String> = call
+        .broker
+        .membership()
+        .consumer_group(&header.consumer_group)
+        .map(|group| group.clients().map(|client| client.id.clone()).collect())
+        .unwrap_or_default();
+    if ids.is_empty() {
+        let remark = format!("no consumer for this group, {}", header.consumer_group);
+        return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, remark));
+    }
+    call.answer_body(&lenient_json::to_vec(&ConsumerList { consumer_id_list: ids }));
+    Ok(())
+}
+
+pub fn check_client(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let body: CheckClientConfig = call.read_body()?;
+    let kind = body.subscription_data.expression_type;
+    if !pull::is_tag_type(&kind) {
+        let remark = format!("The broker does not support consumer to filter message by {kind}");
+        return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, remark));
+    }
+    call.answer_done();
+    Ok(())
+}
+
+pub fn consumer_connections(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let header: ConsumerGroup<'_> = call.read()?;
+    let membership = call.broker.membership();
+    let Some(group) = membership.consumer_group(&header.consumer_group) else {
+        let remark = format!("the consumer group[{}] not online", header.consumer_group);
+        return Err(Refusal::new(ResponseCode::CONSUMER_NOT_ONLINE, remark));
+    };
+    let connections = group.clients().map(|client| Connection {
+        client_addr: client.address.to_string(),
+        client_id: client.id.clone(),
+        language: client.language.name().unwrap_or("OTHER").to_owned(),
+        version: client.version,
+    });
+    let table: BTreeMap<String, SubscriptionData> =
+        group.subscriptions.iter().map(|(topic, wanted)| (topic.clone(), wire_subscription(wanted))).collect();
+    let body = ConsumerConnection {
+        connection_set: connections.collect(),
+        consume_from_where: Some(group.from_where),
+        consume_type: Some(group.consume_type),
+        message_model: Some(group.model),
+        subscription_table: table,
+    };
+    drop(membership);
+    call.answer_body(&lenient_json::to_vec(&body));
+    Ok(())
+}
+
+fn wire_subscription(wanted: &Subscription) -> SubscriptionData {
+    SubscriptionData {
+        class_filter_mode: false,
+        code_set: wanted.tags.iter().map(|tag| java_string_hash(tag)).collect(),
+        expression_type: wanted.expression_type.clone(),
+        sub_string: wanted.expression.clone(),
+        sub_version: wanted.version,
+        tags_set: wanted.tags.clone(),
+        topic: wanted.topic.clone(),
+    }
+}
+
+pub fn lock_queues(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let body: QueueLockRequest = call.read_body()?;
+    let now_ms = call.broker.clock.now_ms();
+    let queues = body.mq_set.into_iter().map(queue_name).collect();
+    let held = call.broker.locks().lock(now_ms, &body.consumer_group, &body.client_id, queues);
+    let held = held.into_iter().map(|queue| MessageQueue {
+        broker_name: queue.broker,
+        queue_id: queue.queue_id,
+        topic: queue.topic,
+    });
+    call.answer_body(&lenient_json::to_vec(&LockedQueues { lock_ok_mq_set: held.collect() }));
+    Ok(())
+}
+
+pub fn unlock_queues(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let body: QueueLockRequest = call.read_body()?;
+    let queues: Vec<QueueName> = body.mq_set.into_iter().map(queue_name).collect();
+    call.broker.locks().unlock(&body.consumer_group, &body.client_id, &queues);
+    call.answer_done();
+    Ok(())
+}
+
+fn queue_name(queue: MessageQueue) -> QueueName {
+    QueueName { topic: queue.topic, broker: queue.broker_name, queue_id: queue.queue_id }
+}

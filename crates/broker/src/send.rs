@@ -1,0 +1,468 @@
+//! Taking a message in: checks, and the record that is stored.
+//!
+//! Sources: `broker/.../processor/SendMessageProcessor.java`, `broker/.../util/HookUtils.java`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use log::{AppendError, DefineError, QueueNumber};
+use protocol::batch::{self, BatchError};
+use protocol::codes::ResponseCode;
+use protocol::properties::{self, Properties};
+use protocol::record::{EncodeError, NewRecord, PROPERTIES_BYTES_MAX, java_string_hash};
+use protocol::sys_flag::{SysFlag, TransactionState};
+
+use crate::broker::Broker;
+use crate::delay::{self, Delay, DelayError};
+use crate::names::{self, NameError};
+use crate::topics::{Permission, Topic, TopicSettings};
+use crate::writer::{Appends, Mark};
+
+/// A message as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct SendRequest<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Template for auto-creation.
+    pub template: &'a str,
+    /// Queues that an auto-created topic should get.
+    pub template_queues: i32,
+    /// Queue; negative lets the broker choose.
+    pub queue_id: i32,
+    /// System flag.
+    pub sys_flag: SysFlag,
+    /// When the client made the message, in milliseconds since 1970.
+    pub born_ms: i64,
+    /// Address of the client.
+    pub born_host: SocketAddr,
+    /// The user's own flag.
+    pub flag: i32,
+    /// Properties in stored form.
+    pub properties: &'a [u8],
+    /// How often the message was handed back by consumers.
+    pub reconsume_times: i32,
+    /// Times that consumers may hand the message back, if the client says so.
+    pub max_reconsume_times: Option<i32>,
+    /// Whether the body is a batch.
+    pub batch: bool,
+    /// Body, possibly compressed.
+    pub body: &'a [u8],
+}
+
+/// A message that was taken in; its records are in the [`Appends`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Queue, as the client knows it.
+    pub queue_id: i32,
+    /// Number of its first record.
+    pub first_record: usize,
+    /// How many records it became.
+    pub records: usize,
+}
+
+/// Why a message is refused. The text goes to the client as the remark of the answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The broker does not take messages for ordered topics now.
+    #[error("broker `{0}` may not be written")]
+    BrokerReadOnly(String),
+    /// The topic's name is not legal.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Only the broker itself writes the topic.
+    #[error("sending messages to topic `{0}` is forbidden")]
+    Forbidden(String),
+    /// The topic is not there and may not be created.
+    #[error("topic `{0}` does not exist; create it first")]
+    NoSuchTopic(String),
+    /// The topic does not have that queue.
+    #[error("queue {queue_id} of topic `{topic}` does not exist; it has {queues}")]
+    NoSuchQueue {
+        /// Topic.
+        topic: String,
+        /// Queue that was asked for.
+        queue_id: i32,
+        /// Queues of the topic.
+        queues: i32,
+    },
+    /// The consumer group of a retry topic is not there and may not be created.
+    #[error("subscription group `{0}` does not exist")]
+    NoSuchGroup(String),
+    /// Nothing to store.
+    #[error("message of topic `{0}` has no body")]
+    NoBody(String),
+    /// The body is too large.
+    #[error("message body is {size} bytes; the limit is {limit}")]
+    BodyTooLarge {
+        /// Bytes of the body.
+        size: usize,
+        /// Most bytes allowed.
+        limit: usize,
+    },
+    /// The property block is too large.
+    #[error("message properties are {size} bytes; the limit is {limit}")]
+    PropertiesTooLarge {
+        /// Bytes of the properties.
+        size: usize,
+        /// Most bytes allowed.
+        limit: usize,
+    },
+    /// A batch cannot be read.
+    #[error("batch of topic `{topic}` cannot be read")]
+    Batch {
+        /// Topic.
+        topic: String,
+        /// What is wrong with it.
+        #[source]
+        source: BatchError,
+    },
+    /// A batch with something that batches cannot have.
+    #[error("a batch cannot carry {0}")]
+    BatchCannotCarry(&'static str),
+    /// The delay cannot be understood or is too long.
+    #[error(transparent)]
+    Delay(#[from] DelayError),
+    /// Half messages are not taken.
+    #[error("transaction messages are refused by this broker")]
+    TransactionsRefused,
+    /// The record cannot be laid out.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The log cannot take one more queue.
+    #[error(transparent)]
+    Queue(#[from] DefineError),
+    /// The log cannot take it.
+    #[error("message could not be stored: {0}")]
+    Log(#[from] AppendError),
+}
+
+impl SendError {
+    /// The code the client acts on. No other place turns a send error into a code.
+    pub fn code(&self) -> ResponseCode {
+        match self {
+            Self::BrokerReadOnly(_) | Self::Forbidden(_) | Self::TransactionsRefused => ResponseCode::NO_PERMISSION,
+            Self::Name(_) | Self::NoSuchQueue { .. } => ResponseCode::INVALID_PARAMETER,
+            Self::NoSuchTopic(_) => ResponseCode::TOPIC_NOT_EXIST,
+            Self::NoSuchGroup(_) => ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
+            Self::NoBody(_) | Self::Queue(_) => ResponseCode::SYSTEM_ERROR,
+            Self::BodyTooLarge { .. }
+            | Self::PropertiesTooLarge { .. }
+            | Self::Batch { .. }
+            | Self::BatchCannotCarry(_)
+            | Self::Delay(_)
+            | Self::Encode(_) => ResponseCode::MESSAGE_ILLEGAL,
+            Self::Log(error) => append_code(error),
+        }
+    }
+}
+
+/// The code for a failed append. A full or fenced log makes clients try another broker.
+pub fn append_code(error: &AppendError) -> ResponseCode {
+    match error {
+        AppendError::Fenced | AppendError::DiskFull => ResponseCode::SERVICE_NOT_AVAILABLE,
+        AppendError::RecordTooLarge { .. } => ResponseCode::MESSAGE_ILLEGAL,
+        AppendError::Io(_) | AppendError::UnknownQueue(_) => ResponseCode::SYSTEM_ERROR,
+    }
+}
+
+/// Checks a message and adds what is to be stored of it to `appends`.
+pub fn admit(broker: &Broker, request: &SendRequest<'_>, appends: &mut Appends) -> Result<Admitted, SendError> {
+    let topic = writable_topic(broker, request)?;
+    let queue_id = pick_queue(broker, &topic, request.queue_id)?;
+    if request.body.len() > broker.config.max_message_bytes {
+        return Err(SendError::BodyTooLarge { size: request.body.len(), limit: broker.config.max_message_bytes });
+    }
+    if request.properties.len() > PROPERTIES_BYTES_MAX {
+        return Err(SendError::PropertiesTooLarge { size: request.properties.len(), limit: PROPERTIES_BYTES_MAX });
+    }
+    let first_record = appends.batch.len();
+    if request.batch {
+        admit_batch(broker, request, &topic, queue_id, appends)?;
+    } else {
+        admit_one(broker, request, topic, queue_id, appends)?;
+    }
+    Ok(Admitted { queue_id, first_record, records: appends.batch.len() - first_record })
+}
+
+fn writable_topic(broker: &Broker, request: &SendRequest<'_>) -> Result<Arc<Topic>, SendError> {
+    let name = request.topic;
+    let topic = match broker.topics.get(name) {
+        Some(topic) => topic,
+        None => create_topic(broker, request)?,
+    };
+    if !names::is_sendable(name) {
+        return Err(SendError::Forbidden(name.to_owned()));
+    }
+    if topic.settings.ordered && !Permission(broker.permission.load(Ordering::Relaxed)).can_write() {
+        return Err(SendError::BrokerReadOnly(broker.config.broker_name.clone()));
+    }
+    Ok(topic)
+}
+
+fn create_topic(broker: &Broker, request: &SendRequest<'_>) -> Result<Arc<Topic>, SendError> {
+    let name = request.topic;
+    names::check_topic(name)?;
+    if !names::is_sendable(name) {
+        return Err(SendError::Forbidden(name.to_owned()));
+    }
+    let now_ms = broker.clock.now_ms();
+    let created = if names::is_retry(name) {
+        Some(broker.topics.ensure(TopicSettings::new(name, 1, Permission::READ_WRITE), now_ms).0)
+    } else {
+        broker.topics.create_after(name, request.template, request.template_queues, now_ms)
+    };
+    let topic = created.ok_or_else(|| SendError::NoSuchTopic(name.to_owned()))?;
+    broker.topics_changed(&[name]);
+    Ok(topic)
+}
+
+fn pick_queue(broker: &Broker, topic: &Topic, queue_id: i32) -> Result<i32, SendError> {
+    if queue_id >= topic.queue_count() {
+        return Err(SendError::NoSuchQueue {
+            topic: topic.settings.name.clone(),
+            queue_id,
+            queues: topic.queue_count(),
+        });
+    }
+    if queue_id >= 0 {
+        return Ok(queue_id);
+    }
+    Ok(broker.next_turn() % topic.settings.write_queues.max(1))
+}
+
+fn admit_one(
+    broker: &Broker,
+    request: &SendRequest<'_>,
+    mut topic: Arc<Topic>,
+    mut queue_id: i32,
+    appends: &mut Appends,
+) -> Result<(), SendError> {
+    if request.body.is_empty() {
+        return Err(SendError::NoBody(request.topic.to_owned()));
+    }
+    let given = Properties::new(request.properties);
+    let mut delay = delay::of(broker, &given)?;
+    if let Some(group) = names::group_of_retry_topic(request.topic)
+        && let Some(dead_letters) = dead_letters_of(broker, request, group)?
+    {
+        (topic, queue_id, delay) = (dead_letters, 0, None);
+    }
+    let is_retry = request.reconsume_times > 0 && matches!(delay, Some(Delay { level: Some(_), .. }));
+    let is_half = given.get(properties::TRAN_MSG).is_some_and(|value| value.eq_ignore_ascii_case("true")) && !is_retry;
+    let mut stored = stored_properties(broker, request.properties);
+    let draft = Draft {
+        topic: &topic,
+        queue_id,
+        flag: request.flag,
+        sys_flag: request.sys_flag.with_transaction(TransactionState::None),
+        born_ms: request.born_ms,
+        born_host: request.born_host,
+        reconsume_times: request.reconsume_times,
+        settles: 0,
+        body: request.body,
+    };
+    if is_half {
+        if broker.config.reject_transactions {
+            return Err(SendError::TransactionsRefused);
+        }
+        return draft.push_half(broker, &mut stored, appends);
+    }
+    let draft = Draft { sys_flag: request.sys_flag, ..draft };
+    draft.push(broker, stored, delay, appends)
+}
+
+/// The dead-letter topic, when a message that a client sends to a retry topic itself was handed back too often.
+fn dead_letters_of(broker: &Broker, request: &SendRequest<'_>, group: &str) -> Result<Option<Arc<Topic>>, SendError> {
+    let now_ms = broker.clock.now_ms();
+    let settings =
+        broker.groups.get_or_create(group, now_ms).ok_or_else(|| SendError::NoSuchGroup(group.to_owned()))?;
+    let limit = request.max_reconsume_times.unwrap_or(settings.retry_max_times);
+    if request.reconsume_times <= limit && !broker.locks().is_held(now_ms, group) {
+        return Ok(None);
+    }
+    Ok(Some(broker.dead_letter_topic(group)))
+}
+
+fn admit_batch(
+    broker: &Broker,
+    request: &SendRequest<'_>,
+    topic: &Arc<Topic>,
+    queue_id: i32,
+    appends: &mut Appends,
+) -> Result<(), SendError> {
+    if names::is_retry(request.topic) {
+        return Err(SendError::BatchCannotCarry("messages of a retry topic"));
+    }
+    let shared = stored_properties(broker, request.properties);
+    let unread = |source| SendError::Batch { topic: request.topic.to_owned(), source };
+    // Looked through completely first: a batch is stored as a whole or not at all.
+    let mut messages = Vec::new();
+    for message in batch::items(request.body) {
+        let message = message.map_err(unread)?;
+        let given = Properties::new(message.properties);
+        if delay::of(broker, &given)?.is_some() {
+            return Err(SendError::BatchCannotCarry("delayed messages"));
+        }
+        if message.properties.len() + shared.len() > PROPERTIES_BYTES_MAX {
+            let size = message.properties.len() + shared.len();
+            return Err(SendError::PropertiesTooLarge { size, limit: PROPERTIES_BYTES_MAX });
+        }
+        messages.push(message);
+    }
+    if messages.is_empty() {
+        return Err(SendError::NoBody(request.topic.to_owned()));
+    }
+    for message in messages {
+        let mut stored = Vec::with_capacity(message.properties.len() + shared.len());
+        properties::push_kept(&mut stored, message.properties, is_client_property);
+        properties::push_kept(&mut stored, &shared, |name| name != properties::UNIQ_KEY.as_bytes());
+        if Properties::new(&stored).get(properties::UNIQ_KEY).is_none() {
+            properties::push(&mut stored, properties::UNIQ_KEY, &broker.unique_id());
+        }
+        let draft = Draft {
+            topic,
+            queue_id,
+            flag: message.flag,
+            sys_flag: request.sys_flag.with_transaction(TransactionState::None),
+            born_ms: request.born_ms,
+            born_host: request.born_host,
+            reconsume_times: request.reconsume_times,
+            settles: 0,
+            body: message.body,
+        };
+        draft.push(broker, stored, None, appends)?;
+    }
+    Ok(())
+}
+
+/// Whether a property that a client sent is stored; the rest is the broker's to say.
+fn is_client_property(name: &[u8]) -> bool {
+    let reserved = [
+        properties::POP_CK,
+        properties::CLUSTER,
+        properties::MSG_REGION,
+        properties::TRACE_ON,
+        properties::TIMER_OUT_MS,
+    ];
+    !reserved.iter().any(|reserved| reserved.as_bytes() == name)
+}
+
+/// Properties as they are stored: the client's and the broker's.
+fn stored_properties(broker: &Broker, given: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(given.len() + broker.own_properties.len() + 64);
+    properties::push_kept(&mut stored, given, is_client_property);
+    if Properties::new(&stored).get(properties::UNIQ_KEY).is_none() {
+        properties::push(&mut stored, properties::UNIQ_KEY, &broker.unique_id());
+    }
+    stored.extend_from_slice(&broker.own_properties);
+    stored
+}
+
+/// A record under way: everything but where it ends up.
+#[derive(Clone, Copy)]
+pub struct Draft<'a> {
+    /// Topic the message is for.
+    pub topic: &'a Arc<Topic>,
+    /// Queue the message is for.
+    pub queue_id: i32,
+    /// The user's own flag.
+    pub flag: i32,
+    /// System flag.
+    pub sys_flag: SysFlag,
+    /// When the client made the message, in milliseconds since 1970.
+    pub born_ms: i64,
+    /// Address of the client.
+    pub born_host: SocketAddr,
+    /// How often the message was handed back.
+    pub reconsume_times: i32,
+    /// Position of the record that this one settles, or 0.
+    pub settles: u64,
+    /// Body.
+    pub body: &'a [u8],
+}
+
+impl Draft<'_> {
+    /// Adds the record to its own topic, or to where delayed messages wait.
+    pub fn push(
+        self,
+        broker: &Broker,
+        mut stored: Vec<u8>,
+        delay: Option<Delay>,
+        appends: &mut Appends,
+    ) -> Result<(), SendError> {
+        let Some(delay) = delay else {
+            let queue = broker.queue_number(self.topic, self.queue_id)?;
+            return self.push_record(broker, self.topic, self.queue_id, queue, &stored, None, appends);
+        };
+        self.push_origin(&mut stored);
+        properties::push(&mut stored, properties::TIMER_OUT_MS, &delay.due_ms.to_string());
+        let (waiting, queue_id) = match delay.level {
+            Some(level) => (&broker.schedule_topic, level as i32 - 1),
+            None => (&broker.timer_topic, 0),
+        };
+        let queue = broker.queue_number(waiting, queue_id)?;
+        self.push_record(broker, waiting, queue_id, queue, &stored, Some(delay.due_ms), appends)
+    }
+
+    /// Adds the record as a half message.
+    fn push_half(self, broker: &Broker, stored: &mut Vec<u8>, appends: &mut Appends) -> Result<(), SendError> {
+        let given = Properties::new(stored);
+        let immunity_ms = given
+            .get(properties::CHECK_IMMUNITY_TIME_IN_SECONDS)
+            .and_then(|seconds| seconds.trim().parse::<i64>().ok())
+            .filter(|seconds| *seconds >= 0)
+            .map(|seconds| seconds.saturating_mul(1000));
+        let id = given.get(properties::UNIQ_KEY).unwrap_or_default().to_owned();
+        properties::push(stored, properties::TRANSACTION_ID, &id);
+        self.push_origin(stored);
+        let half = &broker.half_topic;
+        let queue = broker.queue_number(half, 0)?;
+        appends.marks.push((appends.batch.len(), Mark::Half { immunity_ms }));
+        let pushed = self.push_record(broker, half, 0, queue, stored, None, appends);
+        if pushed.is_err() {
+            appends.marks.pop();
+        }
+        pushed
+    }
+
+    fn push_origin(&self, stored: &mut Vec<u8>) {
+        properties::push(stored, properties::REAL_TOPIC, &self.topic.settings.name);
+        properties::push(stored, properties::REAL_QID, &self.queue_id.to_string());
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one place where a record gets its last parts")]
+    fn push_record(
+        &self,
+        broker: &Broker,
+        topic: &Topic,
+        queue_id: i32,
+        queue: QueueNumber,
+        stored: &[u8],
+        due_ms: Option<i64>,
+        appends: &mut Appends,
+    ) -> Result<(), SendError> {
+        const MULTI_TAG: i32 = 0x2;
+        let sys_flag = SysFlag(self.sys_flag.0 | if self.topic.settings.multi_tag { MULTI_TAG } else { 0 });
+        if stored.len() > PROPERTIES_BYTES_MAX {
+            return Err(SendError::PropertiesTooLarge { size: stored.len(), limit: PROPERTIES_BYTES_MAX });
+        }
+        let tag_hash = Properties::new(stored).get(properties::TAGS).map_or(0, java_string_hash);
+        let record = NewRecord {
+            topic: &topic.settings.name,
+            queue_id,
+            flag: self.flag,
+            sys_flag,
+            born_timestamp_ms: self.born_ms,
+            born_host: self.born_host,
+            store_host: broker.store_host,
+            reconsume_times: self.reconsume_times,
+            prepared_transaction_offset: self.settles as i64,
+            body: self.body,
+            properties: stored,
+        };
+        appends.batch.push(record, queue, tag_hash, due_ms)?;
+        appends.has_due |= due_ms.is_some();
+        Ok(())
+    }
+}

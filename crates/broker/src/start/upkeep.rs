@@ -1,0 +1,131 @@
+//! Work that goes on beside the requests: checkpoints, retention, expiry, saving offsets.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::LogPosition;
+
+use crate::broker::Broker;
+use crate::transactions::snapshot;
+use crate::writer::{Appends, Outcome};
+
+/// Time between two checkpoints.
+const CHECKPOINT_PERIOD_MS: i64 = 5_000;
+/// Time between two looks at what may be deleted.
+const CLEAN_PERIOD_MS: i64 = 10_000;
+/// Time between two looks at the log's own chores (next segment, key runs, due buckets).
+const MAINTAIN_PERIOD: Duration = Duration::from_millis(100);
+/// Time between two looks at who was silent for too long.
+const EXPIRY_PERIOD_MS: i64 = 5_000;
+
+/// Chores that wait for the disk. Runs on a thread of its own until the broker stops.
+pub fn run(broker: &Arc<Broker>) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
+    let (mut checkpoint_ms, mut clean_ms) = (broker.clock.now_ms(), broker.clock.now_ms());
+    let mut checkpointed = broker.log.end();
+    loop {
+        let stopped = runtime
+            .block_on(async { tokio::time::timeout(MAINTAIN_PERIOD, broker.shutdown.cancelled()).await.is_ok() });
+        if stopped {
+            return;
+        }
+        if let Err(error) = broker.log.maintain() {
+            tracing::warn!(%error, "a chore of the log failed; it is tried again");
+        }
+        let now_ms = broker.clock.now_ms();
+        if now_ms - checkpoint_ms >= CHECKPOINT_PERIOD_MS || now_ms < checkpoint_ms {
+            checkpoint_ms = now_ms;
+            let end = broker.log.end();
+            if end != checkpointed && checkpoint(broker) {
+                checkpointed = end;
+            }
+        }
+        if now_ms - clean_ms >= CLEAN_PERIOD_MS || now_ms < clean_ms {
+            clean_ms = now_ms;
+            clean(broker, now_ms);
+        }
+    }
+}
+
+/// Writes a checkpoint; says whether it worked.
+pub fn checkpoint(broker: &Broker) -> bool {
+    let written = broker.log.checkpoint(&|disk| snapshot::write(disk, &broker.transactions()));
+    if let Err(error) = &written {
+        tracing::warn!(%error, "checkpoint failed; a restart would read more of the log");
+    }
+    written.is_ok()
+}
+
+/// Deletes what is old, at the hours for it or when the disk fills up.
+fn clean(broker: &Arc<Broker>, now_ms: i64) {
+    let hour = (now_ms / 3_600_000).rem_euclid(24) as u8;
+    let full = disk_used_percent(broker) > u64::from(broker.config.disk_max_used_percent);
+    if !full && !broker.config.delete_hours.contains(&hour) {
+        return;
+    }
+    let expire_before_ms = now_ms - broker.config.retention.as_millis() as i64;
+    if let Some(doomed) = broker.log.doomed(expire_before_ms, None) {
+        relocate(broker, doomed);
+    }
+    match broker.log.clean(expire_before_ms, None) {
+        Ok(cleaned) if cleaned.segments > 0 => tracing::info!(segments = cleaned.segments, "old messages deleted"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "old messages cannot be deleted"),
+    }
+}
+
+/// Stores again what still waits (delayed and half messages) in a part of the log that is about to be deleted.
+fn relocate(broker: &Arc<Broker>, doomed: Range<LogPosition>) {
+    let mut appends = Appends::default();
+    let halves: Vec<LogPosition> = broker
+        .transactions()
+        .iter()
+        .map(|(position, _)| LogPosition(position))
+        .filter(|position| doomed.contains(position))
+        .collect();
+    let due = broker.log.pending_in(doomed).unwrap_or_default();
+    for position in halves.into_iter().chain(due.into_iter().map(|due| due.position)) {
+        if let Err(error) = crate::relocate::push_again(broker, position, &mut appends) {
+            tracing::error!(position = position.0, %error, "a waiting message cannot be moved");
+        }
+    }
+    if !appends.batch.is_empty() {
+        broker.writer.append_then(appends, |_, outcome| {
+            if let Outcome::Refused(error) = outcome {
+                tracing::error!(%error, "waiting messages cannot be moved");
+            }
+        });
+    }
+}
+
+fn disk_used_percent(broker: &Broker) -> u64 {
+    let Ok(stat) = rustix::fs::statvfs(&broker.config.data_dir) else { return 0 };
+    100 - (stat.f_bavail * 100).checked_div(stat.f_blocks).unwrap_or(100)
+}
+
+/// Chores that are done in a moment. Runs on the worker threads until the broker stops.
+pub async fn tick(broker: Arc<Broker>) {
+    let (mut expiry_ms, mut sample_ms) = (broker.clock.now_ms(), 0);
+    let mut ticks = tokio::time::interval(broker.config.offset_flush_period.min(Duration::from_millis(500)));
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = broker.shutdown.cancelled() => return,
+        }
+        let now_ms = broker.clock.now_ms();
+        broker.offsets.save_changed();
+        broker.writer.give_up_waiting(broker.config.sync_flush_timeout.as_millis() as i64);
+        if now_ms - sample_ms >= 1_000 || now_ms < sample_ms {
+            sample_ms = now_ms;
+            broker.counters.sample(now_ms);
+        }
+        if now_ms - expiry_ms >= EXPIRY_PERIOD_MS || now_ms < expiry_ms {
+            expiry_ms = now_ms;
+            let silence_max_ms = broker.config.client_expiry.as_millis() as i64;
+            let effects = broker.membership().expire(now_ms, silence_max_ms);
+            broker.carry_out(effects);
+            broker.locks().drop_expired(now_ms);
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Appending to the log: the only module that changes it.
+//!
+//! Whoever has records finds the log free and appends at once, on its own thread, or leaves them to whoever is
+//! appending. A lone client therefore never waits for another thread, and under load one write carries what many
+//! connections brought. With SYNC_FLUSH one thread syncs for everybody and answers then.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use log::{AppendError, Batch, DefineError, DeleteError, Log, LogPosition, QueueNumber};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::config::Flush;
+use crate::held_pulls::HeldPulls;
+use crate::transactions::{Half, Transactions};
+
+/// Longest time for which appended records stay in the page cache alone, with ASYNC_FLUSH.
+const ASYNC_SYNC_PERIOD: Duration = Duration::from_millis(500);
+
+/// Records to be appended together, and what they mean beyond the log.
+#[derive(Default)]
+pub struct Appends {
+    /// The records.
+    pub batch: Batch,
+    /// What some of them mean, by their number in the batch.
+    pub marks: Vec<(usize, Mark)>,
+    /// Whether any of them is due at some time.
+    pub has_due: bool,
+}
+
+impl Appends {
+    /// Empties it; its room stays.
+    pub fn clear(&mut self) {
+        self.batch.clear();
+        self.marks.clear();
+        self.has_due = false;
+    }
+}
+
+/// What a record means for transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It is a half message.
+    Half {
+        /// Age in milliseconds before which the producer is not asked, if the message says so.
+        immunity_ms: Option<i64>,
+    },
+    /// It decides about a half message that was taken out of the table for it.
+    Decides {
+        /// Position of the half message.
+        position: u64,
+        /// The message, to be put back should the append fail.
+        half: Half,
+    },
+}
+
+/// How appending ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'e> {
+    /// Stored, as safely as configured. Places are in the batch.
+    Stored,
+    /// Stored, but the disk did not confirm in time. Places are in the batch.
+    FlushTimeout,
+    /// Not stored.
+    Refused(&'e AppendError),
+}
+
+/// Something that appends, and does something with the outcome.
+pub trait Submission: Send + 'static {
+    /// The records.
+    fn appends(&mut self) -> &mut Appends;
+
+    /// Appending has ended, possibly on another thread than it was submitted on.
+    fn complete(self: Box<Self>, outcome: Outcome<'_>);
+}
+
+/// What became of a submission at once.
+pub enum Submitted<S> {
+    /// It ended; the caller completes it.
+    Done(Box<S>, Result<(), AppendError>),
+    /// It ends later, by [`Submission::complete`].
+    Later,
+}
+
+/// Appends to the log.
+pub struct Writer {
+    log: Arc<Log>,
+    flush: Flush,
+    clock: Clock,
+    appending: Mutex<()>,
+    inbox: Mutex<Vec<Box<dyn Submission>>>,
+    unsynced: Mutex<VecDeque<Unsynced>>,
+    sync: SyncSignal,
+    pulls: Arc<HeldPulls>,
+    transactions: Arc<Mutex<Transactions>>,
+    due: Arc<Notify>,
+}
+
+struct Unsynced {
+    end: LogPosition,
+    since_ms: i64,
+    submission: Box<dyn Submission>,
+}
+
+#[derive(Default)]
+struct SyncSignal {
+    state: Mutex<SyncState>,
+    changed: Condvar,
+}
+
+#[derive(Default, PartialEq)]
+enum SyncState {
+    #[default]
+    Idle,
+    Wanted,
+    Stop,
+}
+
+impl Writer {
+    /// A writer for the log. `due` is told when a record is due at some time.
+    pub fn new(
+        log: Arc<Log>,
+        flush: Flush,
+        clock: Clock,
+        pulls: Arc<HeldPulls>,
+        transactions: Arc<Mutex<Transactions>>,
+        due: Arc<Notify>,
+    ) -> Writer {
+        Writer {
+            log,
+            flush,
+            clock,
+            appending: Mutex::new(()),
+            inbox: Mutex::default(),
+            unsynced: Mutex::default(),
+            sync: SyncSignal::default(),
+            pulls,
+            transactions,
+            due,
+        }
+    }
+
+    /// Appends, or leaves it to whoever is appending.
+    pub fn submit<S: Submission>(&self, mut submission: Box<S>) -> Submitted<S> {
+        let Ok(appending) = self.appending.try_lock() else {
+            lock(&self.inbox).push(submission);
+            // Between our attempt and the push the holder may have left without looking again.
+            self.append_left_over();
+            return Submitted::Later;
+        };
+        let result = self.append(submission.appends());
+        drop(appending);
+        let submitted = match result {
+            Ok(end) if self.flush == Flush::Sync => {
+                self.wait_for_sync(end, submission);
+                Submitted::Later
+            }
+            result => Submitted::Done(submission, result.map(|_| ())),
+        };
+        self.append_left_over();
+        submitted
+    }
+
+    /// Appends what others left in the inbox meanwhile, unless somebody else does.
+    fn append_left_over(&self) {
+        loop {
+            if lock(&self.inbox).is_empty() {
+                return;
+            }
+            let Ok(appending) = self.appending.try_lock() else { return };
+            let submissions = std::mem::take(&mut *lock(&self.inbox));
+            let results: Vec<_> =
+                submissions.into_iter().map(|mut submission| (self.append(submission.appends()), submission)).collect();
+            drop(appending);
+            for (result, submission) in results {
+                match result {
+                    Ok(end) if self.flush == Flush::Sync => self.wait_for_sync(end, submission),
+                    Ok(_) => submission.complete(Outcome::Stored),
+                    Err(error) => submission.complete(Outcome::Refused(&error)),
+                }
+            }
+        }
+    }
+
+    fn append(&self, appends: &mut Appends) -> Result<LogPosition, AppendError> {
+        match self.log.append(&mut appends.batch, self.clock.now_ms()) {
+            Ok(_) => {
+                if self.flush == Flush::Async {
+                    self.published(appends);
+                }
+                Ok(self.log.end())
+            }
+            Err(error) => {
+                self.put_back(appends);
+                Err(error)
+            }
+        }
+    }
+
+    fn wait_for_sync(&self, end: LogPosition, submission: Box<dyn Submission>) {
+        lock(&self.unsynced).push_back(Unsynced { end, since_ms: self.clock.now_ms(), submission });
+        self.sync.want();
+    }
+
+    /// Records became visible: whoever waits for them is told.
+    fn published(&self, appends: &Appends) {
+        let placed = appends.batch.placed();
+        if !appends.marks.is_empty() {
+            let mut transactions = lock(&self.transactions);
+            for (index, mark) in &appends.marks {
+                if let (Mark::Half { immunity_ms }, Some(placed)) = (mark, placed.get(*index)) {
+                    let half = Half {
+                        queue_offset: placed.queue_offset,
+                        stored_ms: self.clock.now_ms(),
+                        immunity_ms: *immunity_ms,
+                        checks: 0,
+                    };
+                    transactions.stored(placed.position.0, half);
+                }
+            }
+        }
+        if appends.has_due {
+            self.due.notify_one();
+        }
+        self.pulls.arrived(placed.iter().map(|placed| placed.queue));
+    }
+
+    fn put_back(&self, appends: &mut Appends) {
+        for (_, mark) in appends.marks.drain(..) {
+            if let Mark::Decides { position, half } = mark {
+                lock(&self.transactions).stored(position, half);
+            }
+        }
+    }
+
+    /// Syncs when somebody waits for it, or from time to time. Runs on a thread of its own until [`Writer::stop`],
+    /// and then syncs what is left.
+    pub fn sync_until_stopped(&self) {
+        loop {
+            let period = if self.flush == Flush::Async { Some(ASYNC_SYNC_PERIOD) } else { None };
+            let stop = self.sync.wait(period);
+            self.sync_now();
+            if stop {
+                return;
+            }
+        }
+    }
+
+    fn sync_now(&self) {
+        if self.log.durable() == self.log.end() && lock(&self.unsynced).is_empty() {
+            return;
+        }
+        match self.log.sync() {
+            Ok(durable) => {
+                let ready = self.take_unsynced(|unsynced| unsynced.end <= durable);
+                for mut ready in ready {
+                    self.published(ready.submission.appends());
+                    ready.submission.complete(Outcome::Stored);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the commit log cannot be synced and takes no more messages");
+                for mut lost in self.take_unsynced(|_| true) {
+                    self.put_back(lost.submission.appends());
+                    lost.submission.complete(Outcome::Refused(&AppendError::Fenced));
+                }
+            }
+        }
+    }
+
+    /// Answers those who wait for the disk for too long: their messages are stored, and may yet become safe.
+    pub fn give_up_waiting(&self, timeout_ms: i64) {
+        let before_ms = self.clock.now_ms() - timeout_ms;
+        for late in self.take_unsynced(|unsynced| unsynced.since_ms < before_ms) {
+            late.submission.complete(Outcome::FlushTimeout);
+        }
+    }
+
+    fn take_unsynced(&self, ready: impl Fn(&Unsynced) -> bool) -> Vec<Unsynced> {
+        let mut unsynced = lock(&self.unsynced);
+        let count = unsynced.iter().take_while(|unsynced| ready(unsynced)).count();
+        unsynced.drain(..count).collect()
+    }
+
+    /// Lets [`Writer::sync_until_stopped`] end.
+    pub fn stop(&self) {
+        self.sync.stop();
+    }
+}
+
+impl SyncSignal {
+    fn want(&self) {
+        let mut state = lock(&self.state);
+        if *state == SyncState::Idle {
+            *state = SyncState::Wanted;
+            self.changed.notify_one();
+        }
+    }
+
+    fn stop(&self) {
+        *lock(&self.state) = SyncState::Stop;
+        self.changed.notify_one();
+    }
+
+    /// Waits for the signal or the period; says whether it is time to stop.
+    fn wait(&self, period: Option<Duration>) -> bool {
+        let idle = |state: &mut SyncState| *state == SyncState::Idle;
+        let state = lock(&self.state);
+        let mut state = match period {
+            Some(period) => {
+                self.changed.wait_timeout_while(state, period, idle).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
+        };
+        if *state == SyncState::Wanted {
+            *state = SyncState::Idle;
+        }
+        *state == SyncState::Stop
+    }
+}
+
+/// A submission that calls a function with the outcome.
+pub struct Call<F> {
+    /// The records.
+    pub appends: Appends,
+    /// What to do with the outcome.
+    pub then: F,
+}
+
+impl<F: FnOnce(&Appends, Outcome<'_>) + Send + 'static> Submission for Call<F> {
+    fn appends(&mut self) -> &mut Appends {
+        &mut self.appends
+    }
+
+    fn complete(self: Box<Self>, outcome: Outcome<'_>) {
+        let Call { appends, then } = *self;
+        then(&appends, outcome);
+    }
+}
+
+impl Writer {
+    /// Appends and calls `then` with the outcome, now or later.
+    pub fn append_then(&self, appends: Appends, then: impl FnOnce(&Appends, Outcome<'_>) + Send + 'static) {
+        match self.submit(Box::new(Call { appends, then })) {
+            Submitted::Done(call, Ok(())) => call.complete(Outcome::Stored),
+            Submitted::Done(call, Err(error)) => call.complete(Outcome::Refused(&error)),
+            Submitted::Later => {}
+        }
+    }
+
+    /// Forgets a queue; one of the same name starts at offset 0 again.
+    pub fn delete_queue(&self, topic: &str, queue_id: i32) -> Result<bool, DeleteError> {
+        self.log.delete_queue(topic, queue_id.max(0) as u32)
+    }
+
+    /// The log's number for a queue, defining the queue if it is new.
+    pub fn define_queue(&self, topic: &str, queue_id: i32) -> Result<QueueNumber, DefineError> {
+        self.log.queue(topic, queue_id.max(0) as u32)
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is changed in single steps; a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

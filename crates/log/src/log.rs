@@ -1,0 +1,556 @@
+//! The log as others see it.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use protocol::properties;
+use protocol::record::{NewRecord, Record};
+use protocol::sys_flag::SysFlag;
+
+use crate::batch::{Batch, NOT_DUE};
+use crate::checkpoint::Checkpoint;
+use crate::commit_log::{CommitLog, ReadError};
+use crate::config::{LogConfig, Visibility};
+use crate::disk::Disk;
+use crate::due_index::{self, BucketWrite};
+use crate::key_index;
+use crate::position::{LogPosition, QueueNumber};
+use crate::published::Published;
+use crate::segment;
+use crate::writer::{AppendError, Appended, ToSync, Writer};
+
+/// Topic of the records that say that a queue was deleted. They keep older records of the queue from coming back when
+/// the indexes are rebuilt, and leave the log together with them.
+pub(crate) const DELETED_QUEUES: &str = "APOGEE_DELETED_QUEUES";
+/// Topics whose records come back when they are due, if they carry a due time.
+const DUE_TOPICS: [&str; 2] = ["SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer"];
+/// Longest topic that a record can have.
+const TOPIC_BYTES_MAX: usize = i16::MAX as usize;
+/// Queues whose tails are saved under one lock.
+const SAVE_AT_ONCE: usize = 1024;
+
+/// A commit log and its indexes. All methods may be called from several threads at once.
+pub struct Log {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) config: LogConfig,
+    pub(crate) log: CommitLog,
+    writer: Mutex<Writer>,
+    published: RwLock<Published>,
+    /// Held during a sync, so that syncs become visible in their order.
+    syncing: Mutex<()>,
+    maintenance: Mutex<Maintenance>,
+    /// Held while a segment is made ahead; a checkpoint must not delay that.
+    preparing: Mutex<()>,
+    durable: AtomicU64,
+}
+
+/// What whoever maintains the files has to remember.
+pub(crate) struct Maintenance {
+    /// Records from here on are not in the state of the owner.
+    pub stated: u64,
+    /// Files that no future checkpoint names.
+    pub doomed: Vec<String>,
+}
+
+/// The offsets of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueOffsets {
+    /// Offset of the first message that is still there; the same as `max` when there is none.
+    pub min: u64,
+    /// Offset of the next message to come, as far as readers see.
+    pub max: u64,
+}
+
+/// Why a queue cannot be made.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DefineError {
+    /// No record can have a topic that long.
+    #[error("topic is {size} bytes; the limit is {limit}")]
+    TopicTooLong {
+        /// Bytes of the topic.
+        size: usize,
+        /// The limit that was passed.
+        limit: usize,
+    },
+}
+
+/// Why a sync failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// A sync failed earlier.
+    #[error("the log is fenced: a sync failed, so what is on disk is not known")]
+    Fenced,
+    /// The disk failed. The log is fenced from now on.
+    #[error("the disk cannot be synced")]
+    Io(#[source] io::Error),
+}
+
+/// Why a checkpoint was not written. The one before still counts.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The log could not be synced.
+    #[error("the log could not be synced")]
+    Sync(#[from] SyncError),
+    /// An index or the checkpoint could not be written.
+    #[error("the indexes could not be written")]
+    Io(#[from] io::Error),
+    /// The owner could not write its state.
+    #[error("the state of the log's owner could not be written")]
+    State(#[source] io::Error),
+}
+
+/// Why a queue was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// The deletion could not be stored.
+    #[error("the deletion could not be noted")]
+    Define(#[from] DefineError),
+    /// The deletion could not be stored.
+    #[error("the deletion could not be stored")]
+    Append(#[from] AppendError),
+    /// The deletion could not be synced.
+    #[error("the deletion could not be synced")]
+    Sync(#[from] SyncError),
+}
+
+/// Figures about a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Position of the first byte that can be a record's.
+    pub start: LogPosition,
+    /// Position after the last written record.
+    pub end: LogPosition,
+    /// Position up to which the log survives a power cut.
+    pub durable: LogPosition,
+    /// Files of the commit log.
+    pub segments: usize,
+    /// Store time of the newest record.
+    pub last_store_timestamp_ms: i64,
+    /// Queues.
+    pub queues: usize,
+    /// Bytes of the queue index in files.
+    pub index_bytes: u64,
+    /// Bytes of the queue index in memory.
+    pub index_memory_bytes: u64,
+    /// Whether a failed sync has fenced the log.
+    pub is_fenced: bool,
+}
+
+impl Log {
+    pub(crate) fn assemble(
+        disk: Arc<dyn Disk>,
+        config: LogConfig,
+        log: CommitLog,
+        writer: Writer,
+        published: Published,
+        stated: u64,
+    ) -> Log {
+        let durable = AtomicU64::new(writer.end);
+        Log {
+            disk,
+            config,
+            log,
+            writer: Mutex::new(writer),
+            published: RwLock::new(published),
+            syncing: Mutex::new(()),
+            maintenance: Mutex::new(Maintenance { stated, doomed: Vec::new() }),
+            preparing: Mutex::new(()),
+            durable,
+        }
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn published(&self) -> RwLockReadGuard<'_, Published> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn published_mut(&self) -> RwLockWriteGuard<'_, Published> {
+        self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn maintenance(&self) -> MutexGuard<'_, Maintenance> {
+        self.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of a queue; the queue is made if there is none.
+    pub fn queue(&self, topic: &str, queue_id: u32) -> Result<QueueNumber, DefineError> {
+        if let Some(number) = self.find_queue(topic, queue_id) {
+            return Ok(number);
+        }
+        if TOPIC_BYTES_MAX < topic.len() {
+            return Err(DefineError::TopicTooLong { size: topic.len(), limit: TOPIC_BYTES_MAX });
+        }
+        let mut writer = self.writer();
+        let mut published = self.published_mut();
+        let number = published.queues.define(topic, queue_id);
+        // Another thread may have made it in between, and appended to it.
+        if writer.next(number.0).is_none() {
+            writer.set_next(number.0, Some(0));
+        }
+        Ok(number)
+    }
+
+    /// The number of a queue, if there is one.
+    pub fn find_queue(&self, topic: &str, queue_id: u32) -> Option<QueueNumber> {
+        self.published().queues.find(topic, queue_id)
+    }
+
+    /// Stores the records of a batch, all or none. They survive a killed process from here on, a power cut after
+    /// [`Log::sync`]. Positions and offsets are in [`Batch::placed`] afterwards.
+    ///
+    /// `now_ms` becomes the store time, unless that would be before the newest record's.
+    pub fn append(&self, batch: &mut Batch, now_ms: i64) -> Result<Appended, AppendError> {
+        self.classify_settled(batch)?;
+        let mut writer = self.writer();
+        let appended = writer.append(&self.log, batch, now_ms)?;
+        // The writer stays locked, so that batches are published in the order of the log.
+        if !writer.withhold(batch, self.config.visibility) {
+            self.published_mut().publish(&batch.entries, &batch.keys, appended.end.0);
+        }
+        drop(writer);
+        batch.set_placed();
+        Ok(appended)
+    }
+
+    /// Finds out which of the records that the batch settles are in the due index, before any lock is taken: that
+    /// may have to read them.
+    fn classify_settled(&self, batch: &mut Batch) -> Result<(), AppendError> {
+        let mut record = Vec::new();
+        for index in &batch.settling {
+            let entry = &mut batch.entries[*index as usize];
+            let handed = self.published().due.handed_due(entry.settles);
+            entry.settled_due_ms = match handed {
+                Some(due_ms) => due_ms,
+                None => stored_due_ms(&self.log, entry.settles, &mut record).map_err(AppendError::Io)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Makes everything written so far survive a power cut, and visible. Returns how far the log is durable.
+    ///
+    /// After a failure the pages that were not written may be gone although they still read well, so the log never
+    /// tries again: it refuses appends and syncs until it is opened anew.
+    pub fn sync(&self) -> Result<LogPosition, SyncError> {
+        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let todo = {
+            let mut writer = self.writer();
+            if writer.is_fenced {
+                return Err(SyncError::Fenced);
+            }
+            writer.start_sync()
+        };
+        if let Err(error) = self.sync_files(&todo) {
+            self.writer().is_fenced = true;
+            return Err(SyncError::Io(error));
+        }
+        if self.config.visibility == Visibility::Durable {
+            self.published_mut().publish(&todo.unpublished.entries, &todo.unpublished.keys, todo.end);
+        }
+        self.durable.store(todo.end, Ordering::Release);
+        Ok(LogPosition(todo.end))
+    }
+
+    fn sync_files(&self, todo: &ToSync) -> io::Result<()> {
+        for segment in &todo.segments {
+            segment.file.sync_data()?;
+        }
+        if todo.dir { self.disk.sync_dir(segment::DIR) } else { Ok(()) }
+    }
+
+    /// Position after the last written record.
+    pub fn end(&self) -> LogPosition {
+        LogPosition(self.writer().end)
+    }
+
+    /// Position up to which the log survives a power cut.
+    pub fn durable(&self) -> LogPosition {
+        LogPosition(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Position of the first byte that can be a record's.
+    pub fn start(&self) -> LogPosition {
+        LogPosition(self.log.start())
+    }
+
+    /// Appends to `out` the record that begins exactly at `position`. Any position may be asked for; where no whole,
+    /// visible record begins, nothing is returned but an error.
+    pub fn read(&self, position: LogPosition, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        let is_visible = self.log.start() <= position.0 && position.0 < self.published().end;
+        if is_visible && self.log.read_record(position.0, out)? {
+            return Ok(());
+        }
+        Err(self.no_record(position.0))
+    }
+
+    /// The offsets of a queue; both 0 when there is no such queue.
+    ///
+    /// After retention the first offset is looked up in the index. If that is damaged, the first offset that the index
+    /// knows of is returned: pulls from there say what is wrong.
+    pub fn offsets(&self, queue: QueueNumber) -> QueueOffsets {
+        let start = self.log.start();
+        let (max, min) = {
+            let published = self.published();
+            let Some(max) = published.queues.next(queue) else { return QueueOffsets { min: 0, max: 0 } };
+            (max, published.queues.min(queue, start))
+        };
+        let min = min.or_else(|| {
+            let min = self.look_up_min(queue, start, max).ok()?;
+            self.published_mut().queues.set_min(queue, start, min);
+            Some(min)
+        });
+        let min = min.unwrap_or_else(|| self.published().queues.bases(queue).first().copied().unwrap_or(max));
+        QueueOffsets { min: min.min(max), max }
+    }
+
+    /// Forgets a queue and makes that durable. A queue of the same name starts at offset 0 again. Returns whether
+    /// there was one.
+    pub fn delete_queue(&self, topic: &str, queue_id: u32) -> Result<bool, DeleteError> {
+        let Some(number) = self.find_queue(topic, queue_id) else { return Ok(false) };
+        let notes = self.queue(DELETED_QUEUES, 0)?;
+        let mut batch = Batch::new();
+        // Hosts and times of this record mean nothing.
+        let host = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        let body = [&queue_id.to_be_bytes()[..], topic.as_bytes()].concat();
+        let note = NewRecord {
+            topic: DELETED_QUEUES,
+            queue_id: 0,
+            flag: 0,
+            sys_flag: SysFlag(0),
+            born_timestamp_ms: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: &body,
+            properties: &[],
+        };
+        let size = batch.push(note, notes, 0, None);
+        debug_assert!(size.is_ok(), "a topic that has a queue is short enough for a record");
+        {
+            let mut writer = self.writer();
+            if self.find_queue(topic, queue_id) != Some(number) {
+                return Ok(false);
+            }
+            let appended = writer.append(&self.log, &mut batch, i64::MIN)?;
+            writer.set_next(number.0, None);
+            let withheld = writer.withhold(&batch, self.config.visibility);
+            let mut published = self.published_mut();
+            published.queues.forget(number);
+            if !withheld {
+                published.publish(&batch.entries, &batch.keys, appended.end.0);
+            }
+        }
+        self.sync()?;
+        Ok(true)
+    }
+
+    /// Makes the next segment ahead of its use, so that no append has to wait for it. Call it from time to time;
+    /// returns whether there was something to do.
+    pub fn prepare(&self) -> io::Result<bool> {
+        let _one_at_a_time = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((base, spare)) = self.writer().wants_segment() else { return Ok(false) };
+        let bytes = self.config.segment_bytes;
+        let segment = segment::create(&*self.disk, segment::AHEAD_PATH, base, bytes, spare.as_deref())?;
+        segment.file.sync_data()?;
+        if !self.writer().offer_segment(segment)? {
+            self.disk.remove(segment::AHEAD_PATH)?;
+        }
+        self.disk.sync_dir(segment::DIR)?;
+        Ok(true)
+    }
+
+    /// Writes the indexes to their files, lets the owner write its `state`, and notes how far both are. A restart reads
+    /// the log from there.
+    ///
+    /// `state` has to be whole on disk when it returns, and has to contain every record before the position that
+    /// [`Log::end`] had when this was called.
+    pub fn checkpoint(&self, state: &dyn Fn(&dyn Disk) -> io::Result<()>) -> Result<(), CheckpointError> {
+        let mut maintenance = self.maintenance();
+        self.write_checkpoint(&mut maintenance, Some(state))
+    }
+
+    /// Ends the use of the log with a checkpoint after which a restart has nothing to replay or to repair. Nothing can
+    /// be appended any more.
+    pub fn close(&self, state: &dyn Fn(&dyn Disk) -> io::Result<()>) -> Result<(), CheckpointError> {
+        let mut maintenance = self.maintenance();
+        self.write_checkpoint(&mut maintenance, Some(state))?;
+        let mut writer = self.writer();
+        if self.durable() == LogPosition(writer.end) {
+            crate::open::remove_running_mark(&*self.disk)?;
+        }
+        writer.is_fenced = true;
+        Ok(())
+    }
+
+    pub(crate) fn write_checkpoint(
+        &self,
+        maintenance: &mut Maintenance,
+        state: Option<&dyn Fn(&dyn Disk) -> io::Result<()>>,
+    ) -> Result<(), CheckpointError> {
+        self.write_keys(self.config.key_replay_bytes)?;
+        let log_start = self.log.start();
+        // Records before `indexed` are in the indexes that are saved below; in the queue index some after it may be
+        // too, which a replay takes well.
+        let (indexed, keyed, runs, resident, bucket_writes) = {
+            let mut published = self.published_mut();
+            let indexed = published.end;
+            maintenance.doomed.extend(published.keys.retire(log_start));
+            let keyed = published.keys.unsaved_from().unwrap_or(indexed);
+            let runs = published.keys.run_numbers();
+            let writes = published.due.to_write(&mut maintenance.doomed);
+            (indexed, keyed, runs, published.queues.take_resident(), writes)
+        };
+        for numbers in resident.chunks(SAVE_AT_ONCE) {
+            self.published_mut().queues.save_tails(numbers);
+        }
+        self.write_buckets(bucket_writes, &mut maintenance.doomed)?;
+        let (index, dirty, buckets) = {
+            let mut published = self.published_mut();
+            maintenance.doomed.extend(published.queues.retire(log_start));
+            let buckets = published.due.extents();
+            let files = published.queues.files();
+            files.flush()?;
+            let dirty = files.take_dirty();
+            (files.extent(), dirty, buckets)
+        };
+        // The log is synced after all that the index files mention was collected: they never know more than it.
+        let log_end = self.sync()?.0;
+        self.sync_index(dirty)?;
+        self.sync_buckets()?;
+        if let Some(state) = state {
+            state(&*self.disk).map_err(CheckpointError::State)?;
+            maintenance.stated = indexed;
+        }
+        let checkpoint = Checkpoint {
+            indexed,
+            keyed,
+            stated: maintenance.stated,
+            log_end,
+            fingerprint: fingerprint(&self.log, log_end)?,
+            last_store_ms: self.writer().last_store_ms,
+            index,
+            segments: self.log.segments().iter().map(|segment| (segment.base, segment.newest_ms())).collect(),
+            runs,
+            buckets,
+        };
+        checkpoint.write(&*self.disk)?;
+        for path in std::mem::take(&mut maintenance.doomed) {
+            self.disk.remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits of the key and due indexes if it is much. Call it from time to time; it keeps their memory
+    /// bounded between checkpoints.
+    pub fn maintain(&self) -> io::Result<()> {
+        let mut maintenance = self.maintenance();
+        self.write_keys(u64::MAX)?;
+        if self.config.due_buffer_entries <= self.published().due.waiting() {
+            let writes = self.published_mut().due.to_write(&mut maintenance.doomed);
+            self.write_buckets(writes, &mut maintenance.doomed)?;
+        }
+        Ok(())
+    }
+
+    /// Writes full collections of keys as runs, and the newest one too if it reaches back more than `bytes`.
+    fn write_keys(&self, bytes: u64) -> io::Result<()> {
+        {
+            let mut published = self.published_mut();
+            let reaches_back = published.keys.unsaved_from().map_or(0, |from| published.end.saturating_sub(from));
+            if bytes < reaches_back {
+                published.keys.close();
+            }
+        }
+        loop {
+            let Some((collection, number)) = self.published().keys.to_write() else { return Ok(()) };
+            let run = key_index::write_run(&*self.disk, number, &collection)?;
+            self.published_mut().keys.wrote(run);
+        }
+    }
+
+    fn write_buckets(&self, writes: Vec<BucketWrite>, doomed: &mut Vec<String>) -> io::Result<()> {
+        for mut write in writes {
+            due_index::write_bucket(&*self.disk, &mut write)?;
+            self.published_mut().due.wrote(write, doomed);
+        }
+        Ok(())
+    }
+
+    fn sync_buckets(&self) -> io::Result<()> {
+        let dirty = self.published_mut().due.take_dirty();
+        for file in &dirty {
+            file.sync_data()?;
+        }
+        if dirty.is_empty() { Ok(()) } else { self.disk.sync_dir(due_index::DIR) }
+    }
+
+    fn sync_index(&self, dirty: (Vec<Arc<dyn crate::disk::DiskFile>>, bool)) -> io::Result<()> {
+        let (files, dir) = dirty;
+        let synced = files.iter().try_for_each(|file| file.sync_data());
+        let synced = synced.and_then(|()| {
+            if dir { self.disk.sync_dir(crate::queue_index::files::DIR) } else { Ok(()) }
+        });
+        synced.inspect_err(|_| self.published_mut().queues.files().sync_failed(files))
+    }
+
+    /// Figures about the log.
+    pub fn stats(&self) -> LogStats {
+        let (end, last_store_timestamp_ms, is_fenced) = {
+            let writer = self.writer();
+            (LogPosition(writer.end), writer.last_store_ms, writer.is_fenced)
+        };
+        let published = self.published();
+        let (index_bytes, index_memory_bytes) = published.queues.bytes();
+        LogStats {
+            start: self.start(),
+            end,
+            durable: self.durable(),
+            segments: self.log.segments().len(),
+            last_store_timestamp_ms,
+            queues: published.queues.live(),
+            index_bytes,
+            index_memory_bytes,
+            is_fenced,
+        }
+    }
+}
+
+/// The 16 bytes of the log before `position`: mostly the seal of the newest write, whose checksum tells logs apart.
+pub(crate) fn fingerprint(log: &CommitLog, position: u64) -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    if let Some(at) = position.checked_sub(16)
+        && let Some(segment) = log.segment_of(at)
+    {
+        // A file that ends early leaves zeros, which are no fingerprint.
+        segment.file.read_at(&mut bytes, at - segment.base)?;
+    }
+    Ok(bytes)
+}
+
+/// Topic and queue id that a record of [`DELETED_QUEUES`] speaks of.
+pub(crate) fn deleted_queue<'a>(record: &Record<'a>) -> Option<(&'a str, u32)> {
+    let (queue_id, topic) = record.body().split_first_chunk::<4>()?;
+    Some((std::str::from_utf8(topic).ok()?, u32::from_be_bytes(*queue_id)))
+}
+
+/// When a record comes back, as it states itself; [`NOT_DUE`] if it does not.
+pub(crate) fn due_ms(record: &Record<'_>) -> i64 {
+    if !DUE_TOPICS.contains(&record.topic()) {
+        return NOT_DUE;
+    }
+    record.properties().get(properties::TIMER_OUT_MS).and_then(|text| text.parse().ok()).unwrap_or(NOT_DUE)
+}
+
+/// When the record at `position` comes back; [`NOT_DUE`] if it does not, or is no more.
+pub(crate) fn stored_due_ms(log: &CommitLog, position: u64, scratch: &mut Vec<u8>) -> io::Result<i64> {
+    scratch.clear();
+    if !log.read_record(position, scratch)? {
+        return Ok(NOT_DUE);
+    }
+    Ok(Record::parse(scratch).map_or(NOT_DUE, |record| due_ms(&record)))
+}

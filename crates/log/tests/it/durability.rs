@@ -1,0 +1,158 @@
+//! What survives a power cut, and what readers see before it is safe.
+
+use apogee_log::{AppendError, LogConfig, MemoryDisk, PowerCut, SyncError, Visibility};
+use proptest::prelude::*;
+
+use crate::support::*;
+
+fn after_power_cut(config: &LogConfig) -> LogConfig {
+    LogConfig { boot_id: format!("{}'", config.boot_id), ..config.clone() }
+}
+
+#[test]
+fn readers_see_only_what_was_synced() {
+    let log = open_with(&MemoryDisk::new(), durable_config()).0;
+    let placed = append(&log, &[message("a", 0, "one").property("KEYS", "k")], 5);
+    let mut out = Vec::new();
+    assert_eq!(bodies(&log, "a", 0), [""; 0]);
+    assert!(log.read(placed[0].position, &mut out).is_err());
+    assert_eq!(log.query_key("a", "k", 0, 10, 10, &mut out).unwrap(), 0);
+    assert!(log.durable() < log.end());
+    let durable = log.sync().unwrap();
+    assert_eq!((durable, log.durable()), (log.end(), durable));
+    assert_eq!(bodies(&log, "a", 0), ["one"]);
+    log.read(placed[0].position, &mut out).unwrap();
+    assert_eq!(log.query_key("a", "k", 0, 10, 10, &mut out).unwrap(), 1);
+}
+
+#[test]
+fn a_failed_sync_fences_the_log_for_ever() {
+    let disk = MemoryDisk::new();
+    let log = open_with(&disk, durable_config()).0;
+    append(&log, &[message("a", 0, "kept")], 5);
+    log.sync().unwrap();
+    append(&log, &[message("a", 0, "lost")], 5);
+    disk.fail_operation(disk.operations(), false);
+    assert!(matches!(log.sync(), Err(SyncError::Io(_))));
+    assert!(matches!(log.sync(), Err(SyncError::Fenced)));
+    assert!(matches!(try_append(&log, &[message("a", 0, "x")], 6), Err(AppendError::Fenced)));
+    assert!(log.checkpoint(&|_| Ok(())).is_err());
+    assert!(log.stats().is_fenced);
+    assert_eq!(bodies(&log, "a", 0), ["kept"]);
+    disk.cut_power(PowerCut::LoseUnsynced);
+    let log = open_with(&disk, after_power_cut(&durable_config())).0;
+    assert_eq!(bodies(&log, "a", 0), ["kept"]);
+    append(&log, &[message("a", 0, "new")], 7);
+}
+
+#[test]
+fn offsets_that_may_have_been_lost_are_not_given_again() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    append(&log, &[message("a", 0, "one")], 5);
+    log.sync().unwrap();
+    append(&log, &[message("a", 0, "lost")], 5);
+    disk.cut_power(PowerCut::LoseUnsynced);
+    let config = after_power_cut(&config());
+    let (log, recovery) = open_with(&disk, config.clone());
+    assert!(recovery.skipped_offsets, "{recovery}");
+    let queue = log.find_queue("a", 0).unwrap();
+    let max = log.offsets(queue).max;
+    assert_eq!(max, 1 + (1 << 20));
+    let limits = apogee_log::PullLimits { max_messages: 9, max_bytes: 999 };
+    let pulled = log.pull(queue, 1, limits, &|_| true, &mut Vec::new()).unwrap();
+    assert_eq!((pulled.outcome, pulled.next_offset), (apogee_log::PullOutcome::NothingMatched, max));
+    // Killed before anything was stored, the log still knows.
+    let (log, recovery) = open_with(&disk.fork(), config);
+    assert!(!recovery.skipped_offsets, "{recovery}");
+    let queue = log.find_queue("a", 0).unwrap();
+    assert_eq!(log.offsets(queue).max, max);
+    let placed = append(&log, &[message("a", 0, "two")], 6);
+    assert_eq!(placed[0].queue_offset, max);
+    assert_eq!(bodies(&log, "a", 0), ["one", "two"]);
+}
+
+#[test]
+fn a_killed_process_skips_nothing() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    append(&log, &[message("a", 0, "one")], 5);
+    let (log, recovery) = open_with(&disk.fork(), config());
+    assert!(!recovery.skipped_offsets);
+    assert_eq!(append(&log, &[message("a", 0, "two")], 5)[0].queue_offset, 1);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append { sizes: Vec<u16> },
+    Sync,
+    Checkpoint,
+    Prepare,
+    Cut { seed: Option<u64> },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => proptest::collection::vec(0..800_u16, 1..8).prop_map(|sizes| Step::Append { sizes }),
+        3 => Just(Step::Sync),
+        1 => Just(Step::Checkpoint),
+        1 => Just(Step::Prepare),
+        2 => proptest::option::of(any::<u64>()).prop_map(|seed| Step::Cut { seed }),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+/// Every message that was visible or synced before a power cut is there after it, at its offset.
+fn run(steps: &[Step], mut config: LogConfig) {
+    let disk = MemoryDisk::new();
+    let mut log = open_with(&disk, config.clone()).0;
+    let (mut synced, mut count) = (Vec::new(), 0);
+    for step in steps {
+        match step {
+            Step::Append { sizes } => {
+                let texts = sizes.iter().map(|size| {
+                    count += 1;
+                    message("a", 0, &format!("{count} {}", "x".repeat((*size).into())))
+                });
+                append(&log, &texts.collect::<Vec<_>>(), 5);
+                if config.visibility == Visibility::Durable {
+                    assert_eq!(content_of(&log, "a", 0), synced);
+                }
+            }
+            Step::Sync => {
+                log.sync().unwrap();
+                synced = content_of(&log, "a", 0);
+            }
+            Step::Checkpoint => {
+                checkpoint(&log);
+                synced = content_of(&log, "a", 0);
+            }
+            Step::Prepare => drop(log.prepare().unwrap()),
+            Step::Cut { seed } => {
+                let max = log.find_queue("a", 0).map_or(0, |queue| log.offsets(queue).max);
+                disk.cut_power(seed.map_or(PowerCut::LoseUnsynced, |seed| PowerCut::Torn { seed }));
+                config = after_power_cut(&config);
+                log = open_with(&disk, config.clone()).0;
+                let found = content_of(&log, "a", 0);
+                assert!(found.starts_with(&synced), "{} of {} are there", found.len(), synced.len());
+                synced = found;
+                if let Some(queue) = log.find_queue("a", 0) {
+                    assert!(max <= log.offsets(queue).max, "an offset would be given twice");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+    #[test]
+    fn nothing_durable_is_lost_when_readers_wait_for_syncs(steps in steps()) {
+        run(&steps, durable_config());
+    }
+
+    #[test]
+    fn nothing_durable_is_lost_when_readers_do_not_wait(steps in steps()) {
+        run(&steps, config());
+    }
+}

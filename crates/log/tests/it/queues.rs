@@ -1,0 +1,121 @@
+//! Appending, pulling, and what a deleted queue leaves.
+
+use apogee_log::{Boundary, LogPosition, MemoryDisk, PullLimits, PullOutcome, ReadError};
+
+use crate::support::*;
+
+const LIMITS: PullLimits = PullLimits { max_messages: 32, max_bytes: 1 << 20 };
+
+#[test]
+fn offsets_are_dense_for_each_queue_and_positions_lead_to_the_records() {
+    let log = open(&MemoryDisk::new());
+    let placed = append(&log, &[message("a", 0, "one"), message("b", 1, "two"), message("a", 0, "three")], 10);
+    assert_eq!(placed.iter().map(|placed| placed.queue_offset).collect::<Vec<_>>(), [0, 0, 1]);
+    assert_eq!(bodies(&log, "a", 0), ["one", "three"]);
+    assert_eq!(bodies(&log, "b", 1), ["two"]);
+    assert_eq!(log.find_queue("b", 0), None);
+    assert_ne!(placed[0].position, LogPosition(0));
+}
+
+#[test]
+fn a_pull_tells_where_it_stands() {
+    let log = open(&MemoryDisk::new());
+    let queue = log.queue("a", 0).unwrap();
+    let outcome = |offset| {
+        let pulled = log.pull(queue, offset, LIMITS, &|_| true, &mut Vec::new()).unwrap();
+        (pulled.outcome, pulled.next_offset)
+    };
+    assert_eq!(outcome(5), (PullOutcome::Empty, 0));
+    append(&log, &[message("a", 0, "one"), message("a", 0, "two")], 10);
+    assert_eq!(outcome(0), (PullOutcome::Found { count: 2 }, 2));
+    assert_eq!(outcome(1), (PullOutcome::Found { count: 1 }, 2));
+    assert_eq!(outcome(2), (PullOutcome::AtEnd, 2));
+    assert_eq!(outcome(3), (PullOutcome::BeyondEnd, 2));
+}
+
+#[test]
+fn a_pull_returns_at_least_one_message_and_filters_by_tag() {
+    let log = open(&MemoryDisk::new());
+    let messages: Vec<_> =
+        (0..300).map(|n| message("a", 0, &n.to_string()).tag(if n % 50 == 0 { "rare" } else { "common" })).collect();
+    messages.chunks(10).for_each(|chunk| drop(append(&log, chunk, 10)));
+    let queue = log.queue("a", 0).unwrap();
+    let tight = PullLimits { max_messages: 32, max_bytes: 1 };
+    let pulled = log.pull(queue, 7, tight, &|_| true, &mut Vec::new()).unwrap();
+    assert_eq!((pulled.outcome, pulled.next_offset), (PullOutcome::Found { count: 1 }, 8));
+
+    let rare = protocol::record::java_string_hash("rare");
+    let mut out = Vec::new();
+    let pulled = log.pull(queue, 1, LIMITS, &|hash| hash == rare, &mut out).unwrap();
+    assert_eq!((pulled.outcome, pulled.next_offset), (PullOutcome::Found { count: 5 }, 300));
+    let found: Vec<_> = protocol::record::records(&out).map(|record| record.queue_offset()).collect();
+    assert_eq!(found, [50, 100, 150, 200, 250]);
+    let pulled = log.pull(queue, 251, LIMITS, &|hash| hash == rare, &mut out).unwrap();
+    assert_eq!((pulled.outcome, pulled.next_offset), (PullOutcome::NothingMatched, 300));
+}
+
+#[test]
+fn no_position_but_those_of_records_can_be_read() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    let placed: Vec<_> =
+        (0..30).flat_map(|n| append(&log, &[message("a", 0, &format!("message number {n}"))], n)).collect();
+    let mut out = Vec::new();
+    for position in 0..log.end().0 + 5000 {
+        let is_record = placed.iter().any(|placed| placed.position.0 == position);
+        let read = log.read(LogPosition(position), &mut out);
+        assert_eq!(read.is_ok(), is_record, "position {position}");
+        assert!(is_record || matches!(read, Err(ReadError::NoRecord { .. })));
+    }
+    assert_eq!(out.len(), placed.iter().map(|placed| placed.size as usize).sum::<usize>());
+}
+
+#[test]
+fn store_time_never_goes_back_and_finds_offsets() {
+    let log = open(&MemoryDisk::new());
+    for (now_ms, body) in [(10, "a"), (20, "b"), (15, "c"), (30, "d")] {
+        append(&log, &[message("a", 0, body)], now_ms);
+    }
+    let queue = log.queue("a", 0).unwrap();
+    assert_eq!((0..5).map(|offset| log.store_time(queue, offset).unwrap()).collect::<Vec<_>>(), [
+        Some(10),
+        Some(20),
+        Some(20),
+        Some(30),
+        None
+    ]);
+    let find = |time_ms, boundary| log.offset_by_time(queue, time_ms, boundary).unwrap();
+    assert_eq!([5, 10, 11, 20, 21, 30, 31].map(|time| find(time, Boundary::Lower)), [0, 0, 1, 1, 3, 3, 4]);
+    assert_eq!([5, 10, 11, 20, 21, 30, 31].map(|time| find(time, Boundary::Upper)), [0, 0, 0, 2, 2, 3, 3]);
+    let empty = log.queue("b", 0).unwrap();
+    assert_eq!(log.offset_by_time(empty, 5, Boundary::Lower).unwrap(), 0);
+}
+
+#[test]
+fn a_deleted_queue_starts_again_at_zero_and_never_comes_back() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    append(&log, &[message("a", 3, "old 0"), message("a", 3, "old 1"), message("b", 0, "other")], 1);
+    checkpoint(&log);
+    let old = log.find_queue("a", 3).unwrap();
+    let mut stale = batch(&log, &[message("a", 3, "late")]);
+    assert!(log.delete_queue("a", 3).unwrap());
+    assert!(!log.delete_queue("a", 3).unwrap());
+    assert_eq!(log.find_queue("a", 3), None);
+    assert!(matches!(log.pull(old, 0, LIMITS, &|_| true, &mut Vec::new()), Err(ReadError::UnknownQueue(_))));
+    assert!(log.append(&mut stale, 1).is_err());
+    append(&log, &[message("a", 3, "new 0")], 2);
+    let expected = content_of(&log, "a", 3);
+    assert_eq!(expected.iter().map(|(offset, ..)| *offset).collect::<Vec<_>>(), [0]);
+
+    let killed = disk.fork();
+    assert_eq!(content_of(&open(&killed), "a", 3), expected);
+    checkpoint(&log);
+    assert_eq!(content_of(&open(&disk.fork()), "a", 3), expected);
+    let rebuilt = disk.fork();
+    rebuilt.tamper("checkpoint", |bytes| bytes.clear()).unwrap();
+    let (log, recovery) = open_with(&rebuilt, config());
+    assert!(recovery.rebuilt.is_some(), "{recovery}");
+    assert_eq!(content_of(&log, "a", 3), expected);
+    assert_eq!(bodies(&log, "b", 0), ["other"]);
+}

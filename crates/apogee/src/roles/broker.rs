@@ -1,0 +1,117 @@
+//! `apogee broker`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use broker::config::host::Host;
+use broker::config::load::{Loaded, Sources, load};
+use broker::config::print;
+use broker::start::{self, RunningBroker, StartError};
+use clap::Args;
+
+use super::stopping::StopSignal;
+use super::{DEFAULT_DATA_DIR, open_files};
+use crate::command_line::Access;
+use crate::output;
+use crate::topic::name_and_value;
+
+/// Flags of `broker`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Settings come from, each before the next: flags, variables that start with APOGEE_, the file, NAMESRV_ADDR.
+
+Examples:
+  apogee broker -c broker.conf -n '10.0.0.1:9876;10.0.0.2:9876'
+  apogee broker -c broker.conf --print-config
+  apogee broker --set brokerIP1=10.0.0.7 --set flushDiskType=SYNC_FLUSH")]
+pub struct BrokerArguments {
+    /// Configuration: the broker.conf of a stock broker, or TOML
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of everything that is stored; otherwise the file's storePathRootDir, or ./data
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Set a key of broker.conf; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = name_and_value)]
+    settings: Vec<(String, String)>,
+    /// Print every setting and where it comes from, and end
+    #[arg(long, short)]
+    print_config: bool,
+    /// Print what every setting means, and end
+    #[arg(long)]
+    explain_config: bool,
+}
+
+/// Loads settings from all sources, and says what the operator should know about them.
+pub fn settings(file: Option<&PathBuf>, command_line: &[(String, String)], host: &Host) -> anyhow::Result<Loaded> {
+    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let sources = Sources { file: file.map(PathBuf::as_path), environment: &environment, command_line };
+    let loaded = load(&sources, host).context("the broker's settings are wrong")?;
+    for note in loaded.report.notes() {
+        tracing::info!("{note}");
+    }
+    for alert in loaded.report.alerts() {
+        tracing::warn!("{alert}");
+    }
+    Ok(loaded)
+}
+
+/// Starts a broker; an error about a port names `port_flag`, with which another one is chosen.
+pub fn start(loaded: Loaded, port_flag: fn(&str) -> String) -> anyhow::Result<RunningBroker> {
+    start::start(loaded.config).map_err(|error| {
+        let advice = match &error {
+            StartError::Listen { flag, .. } => format!("the broker cannot start (another port: {})", port_flag(flag)),
+            _ => "the broker cannot start".to_owned(),
+        };
+        anyhow::Error::from(error).context(advice)
+    })
+}
+
+/// Runs a broker until a signal comes.
+pub fn run(arguments: &BrokerArguments, access: &Access) -> anyhow::Result<ExitCode> {
+    if arguments.explain_config {
+        output::line(print::help().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    open_files::raise_limit();
+    let mut command_line = arguments.settings.clone();
+    if let Some(folder) = &arguments.data_dir {
+        command_line.push(("storePathRootDir".into(), folder.display().to_string()));
+    }
+    if let Some(nameservers) = &access.nameservers {
+        command_line.push(("namesrvAddr".into(), nameservers.clone()));
+    }
+    let host = Host::of_this_machine(DEFAULT_DATA_DIR.into());
+    let loaded = settings(arguments.config.as_ref(), &command_line, &host)?;
+    if arguments.print_config {
+        output::line(print::print_config(&loaded).trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let signal = StopSignal::listen()?;
+    let running = start(loaded, |key| format!("{key} in the file, or --set {key}=…"))?;
+    announce(&running, access)?;
+    signal.wait();
+    running.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn announce(running: &RunningBroker, access: &Access) -> std::io::Result<()> {
+    let config = &running.broker.config;
+    let (name, address) = (&config.broker_name, running.broker.store_host);
+    tracing::info!("{}", running.recovery);
+    if access.json {
+        return output::json(&serde_json::json!({
+            "broker": name,
+            "address": address,
+            "listens": [running.address, running.fast_address],
+            "nameservers": config.nameservers,
+            "data_dir": config.data_dir,
+        }));
+    }
+    let nameservers = match config.nameservers.is_empty() {
+        true => String::new(),
+        false => format!(" and name server is {}", config.nameservers.join(";")),
+    };
+    output::line(&format!("The broker[{name}, {address}] boot success. serializeType=JSON{nameservers}"))
+}

@@ -1,0 +1,72 @@
+//! Stopping on a signal: the first one asks, the second one forces.
+
+use std::io;
+use std::sync::mpsc;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Exit status after a second signal, as of a process that was killed.
+const FORCED: i32 = 130;
+
+/// Waits for the signals that ask to stop.
+#[derive(Debug)]
+pub struct StopSignal(mpsc::Receiver<&'static str>);
+
+impl StopSignal {
+    /// Listens from now on. To be called before anything is started that has to be stopped.
+    pub fn listen() -> anyhow::Result<StopSignal> {
+        let (sender, received) = mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::new().context("cannot listen for signals")?
+        };
+        let listening = move || runtime.block_on(tell(signals, sender));
+        std::thread::Builder::new().name("signals".into()).spawn(listening).context("no thread for signals")?;
+        Ok(StopSignal(received))
+    }
+
+    /// Waits until a signal comes.
+    pub fn wait(&self) {
+        match self.0.recv() {
+            Ok(name) => tracing::info!("stopping on {name}; once more forces"),
+            // The thread that listens is gone, which ends what it was for.
+            Err(mpsc::RecvError) => tracing::error!("stopping, since signals are no longer heard"),
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
+}
+
+async fn tell(mut signals: Signals, sender: mpsc::Sender<&'static str>) {
+    let first = signals.next().await;
+    // Whoever waits may be gone already.
+    let _ = sender.send(first);
+    let second = signals.next().await;
+    tracing::warn!("stopped by force on {second}");
+    #[expect(clippy::disallowed_methods, reason = "main is busy stopping and cannot return")]
+    std::process::exit(FORCED);
+}

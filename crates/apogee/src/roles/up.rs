@@ -1,0 +1,167 @@
+//! `apogee up`: nameserver and broker in one process. They talk to each other over the network, as they would apart.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use broker::config::host::Host;
+use broker::start::RunningBroker;
+use clap::Args;
+
+use super::nameserver::{DEFAULT_PORT, NameserverSetup, RunningNameserver};
+use super::stopping::StopSignal;
+use super::{DEFAULT_DATA_DIR, broker as broker_role, open_files};
+use crate::command_line::{Access, DEFAULT_NAMESERVER};
+use crate::output;
+
+/// Name of the broker when none is configured: that of every tutorial.
+const BROKER_NAME: &str = "broker-a";
+
+/// Flags of `up`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Clients are told the advertised address and must reach it: 127.0.0.1 serves programs on this machine only.
+
+Examples:
+  apogee up
+  apogee up --data-dir /var/lib/apogee --advertise 10.4.7.71
+  apogee up --nameserver-port 19876 --broker-port 20911")]
+pub struct UpArguments {
+    /// Folder of everything that is stored
+    #[arg(long, short, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
+    data_dir: PathBuf,
+    /// Address that clients are told [default: 127.0.0.1, unless the file has brokerIP1]
+    #[arg(long, visible_alias = "host", value_name = "IP")]
+    advertise: Option<IpAddr>,
+    /// Port of the nameserver
+    #[arg(long, value_name = "PORT", default_value_t = DEFAULT_PORT)]
+    nameserver_port: u16,
+    /// Port of the broker [default: 10911, unless the file has listenPort]
+    #[arg(long, value_name = "PORT")]
+    broker_port: Option<u16>,
+    /// Second port of the broker, for clients with the VIP channel [default: the broker's port minus 2]
+    #[arg(long, value_name = "PORT")]
+    fast_port: Option<u16>,
+    /// Configuration of the broker: the broker.conf of a stock broker, or TOML
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl UpArguments {
+    /// Flags as keys of broker.conf, which they go before.
+    fn settings(&self, nameservers: String) -> Vec<(String, String)> {
+        let mut settings = vec![
+            ("namesrvAddr".to_owned(), nameservers),
+            ("storePathRootDir".to_owned(), self.data_dir.display().to_string()),
+        ];
+        let flags = [
+            ("brokerIP1", self.advertise.map(|ip| ip.to_string())),
+            ("listenPort", self.broker_port.map(|port| port.to_string())),
+            ("fastListenPort", self.fast_port.map(|port| port.to_string())),
+        ];
+        settings.extend(flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        settings
+    }
+}
+
+/// Runs both until a signal comes.
+pub fn run(arguments: &UpArguments, access: &Access) -> anyhow::Result<ExitCode> {
+    open_files::raise_limit();
+    let signal = StopSignal::listen()?;
+    let setup = NameserverSetup::new(arguments.nameserver_port, &arguments.data_dir);
+    let nameserver =
+        RunningNameserver::start(setup).context("the nameserver cannot start (another port: --nameserver-port)")?;
+    let started = start_broker(arguments, access, &nameserver);
+    let broker = match started {
+        Ok(broker) => broker,
+        Err(error) => {
+            nameserver.stop();
+            return Err(error);
+        }
+    };
+    announce(&nameserver, &broker, access)?;
+    signal.wait();
+    broker.stop();
+    nameserver.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_broker(
+    arguments: &UpArguments,
+    access: &Access,
+    nameserver: &RunningNameserver,
+) -> anyhow::Result<RunningBroker> {
+    let own = format!("127.0.0.1:{}", nameserver.address.port());
+    let others = access.nameservers.iter().map(|others| format!(";{others}"));
+    let settings = arguments.settings(std::iter::once(own).chain(others).collect());
+    let host = Host {
+        name: BROKER_NAME.to_owned(),
+        address: Ipv4Addr::LOCALHOST.into(),
+        data_dir: arguments.data_dir.clone(),
+    };
+    let loaded = broker_role::settings(arguments.config.as_ref(), &settings, &host)?;
+    broker_role::start(loaded, |key| match key {
+        "fastListenPort" => "--fast-port, or fastListenPort in the file".to_owned(),
+        _ => "--broker-port, or listenPort in the file".to_owned(),
+    })
+}
+
+fn announce(nameserver: &RunningNameserver, broker: &RunningBroker, access: &Access) -> std::io::Result<()> {
+    let config = &broker.broker.config;
+    let told = broker.broker.store_host;
+    if access.json {
+        return output::json(&serde_json::json!({
+            "nameserver": nameserver.address,
+            "broker": { "name": config.broker_name, "address": told,
+                "listens": [broker.address, broker.fast_address] },
+            "data_dir": config.data_dir,
+        }));
+    }
+    let own = format!("127.0.0.1:{}", nameserver.address.port());
+    let flag = if own == DEFAULT_NAMESERVER { String::new() } else { format!(" -n {own}") };
+    output::line(&format!("apogee {} is up", env!("CARGO_PKG_VERSION")))?;
+    output::line(&format!("  nameserver  {}", nameserver.address))?;
+    output::line(&format!("  broker      {} and {}", broker.address, broker.fast_address.port()))?;
+    output::line(&format!("  advertised  {told}{}", only_here(config.advertised_ip)))?;
+    output::line(&format!("  data        {}; {}", config.data_dir.display(), broker.recovery))?;
+    output::line("try, in another terminal:")?;
+    output::line(&format!("  apogee consume greetings --follow{flag}"))?;
+    output::line(&format!("  apogee send greetings 'hello'{flag}"))?;
+    output::line("stop with Ctrl-C")
+}
+
+/// Clients elsewhere are told an address that means their own machine.
+fn only_here(advertised: IpAddr) -> String {
+    if !advertised.is_loopback() {
+        return String::new();
+    }
+    match Host::of_this_machine(PathBuf::new()).address {
+        address if address.is_loopback() => ", for programs on this machine only".to_owned(),
+        address => format!(", for programs on this machine only; for others: --advertise {address}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_become_keys_only_where_they_were_given() {
+        let mut arguments = UpArguments {
+            data_dir: "d".into(),
+            advertise: None,
+            nameserver_port: 9876,
+            broker_port: None,
+            fast_port: None,
+            config: None,
+        };
+        let keys = |arguments: &UpArguments| -> Vec<String> {
+            arguments.settings("n:1".into()).into_iter().map(|(key, value)| format!("{key}={value}")).collect()
+        };
+        assert_eq!(keys(&arguments), ["namesrvAddr=n:1", "storePathRootDir=d"]);
+        arguments.broker_port = Some(20911);
+        arguments.advertise = Some([10, 4, 7, 71].into());
+        assert_eq!(keys(&arguments)[2..], ["brokerIP1=10.4.7.71", "listenPort=20911"]);
+    }
+}

@@ -25,8 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{recovery}");
 
     let host = SocketAddr::from(([127, 0, 0, 1], 10911));
-    let queues: Vec<_> =
-        (0..queue_count).map(|queue| log.queue("BenchT", queue as u32)).collect::<Result<_, _>>()?;
+    let queues: Vec<_> = (0..queue_count).map(|queue| log.queue("BenchT", queue as u32)).collect::<Result<_, _>>()?;
     let mut batch = Batch::new();
     let mut number = 0_usize;
     let mut properties = Vec::new();

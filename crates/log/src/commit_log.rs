@@ -63,12 +63,11 @@ pub enum ReadError {
 /// The segments in order. Only the writer and retention change the list.
 pub(crate) struct CommitLog {
     segments: RwLock<Vec<Arc<Segment>>>,
-    max_record_bytes: u32,
 }
 
 impl CommitLog {
-    pub fn new(segments: Vec<Arc<Segment>>, max_record_bytes: u32) -> CommitLog {
-        CommitLog { segments: RwLock::new(segments), max_record_bytes }
+    pub fn new(segments: Vec<Arc<Segment>>) -> CommitLog {
+        CommitLog { segments: RwLock::new(segments) }
     }
 
     fn list(&self) -> RwLockReadGuard<'_, Vec<Arc<Segment>>> {
@@ -122,7 +121,7 @@ impl CommitLog {
             return Ok(false);
         }
         let size = u32_at(head, 0);
-        if u64::from(size) > room || size > self.max_record_bytes || (size as usize) < RECORD_BYTES_MIN {
+        if u64::from(size) > room || (size as usize) < RECORD_BYTES_MIN {
             out.truncate(from);
             return Ok(false);
         }

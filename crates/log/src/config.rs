@@ -14,7 +14,7 @@ pub enum Visibility {
 pub struct LogConfig {
     /// Bytes of one commit-log file. A change applies to files made later.
     pub segment_bytes: u64,
-    /// Largest record in bytes. Recovery takes nothing larger for a record.
+    /// Largest record in bytes that an append takes. Larger ones that are stored already stay readable.
     pub max_record_bytes: u32,
     /// Bytes of one file of the queue index.
     pub index_segment_bytes: u64,

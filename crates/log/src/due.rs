@@ -25,7 +25,7 @@ impl Log {
     }
 
     fn load_target(&self, horizon: i64) -> Option<BucketRead> {
-        self.published_mut().due.to_load(horizon)
+        self.published_mut().due.next_unloaded(horizon)
     }
 
     /// Takes back a message that could not be delivered; it is given out again.

@@ -218,7 +218,8 @@ impl DueIndex {
     /// Not after the time at which the next message is due that nobody was given.
     pub fn next_due_ms(&self) -> Option<i64> {
         let near = self.near.first_key_value().map(|((due_ms, _), _)| *due_ms);
-        let far = self.buckets.iter().find(|(_, bucket)| !bucket.is_loaded).map(|(hour, _)| hour.saturating_mul(HOUR_MS));
+        let far =
+            self.buckets.iter().find(|(_, bucket)| !bucket.is_loaded).map(|(hour, _)| hour.saturating_mul(HOUR_MS));
         near.into_iter().chain(far).min()
     }
 
@@ -228,15 +229,13 @@ impl DueIndex {
     }
 
     /// A bucket up to `horizon` that is not loaded. With none left, new buckets up to there begin loaded.
-    pub fn to_load(&mut self, horizon: i64) -> Option<BucketRead> {
+    pub fn next_unloaded(&mut self, horizon: i64) -> Option<BucketRead> {
         if horizon <= self.horizon {
             return None;
         }
         let unloaded = self.buckets.range(..=horizon).find(|(_, bucket)| !bucket.is_loaded);
         match unloaded {
-            Some((hour, bucket)) => {
-                Some(BucketRead { hour: *hour, file: bucket.file.clone(), bytes: bucket.written })
-            }
+            Some((hour, bucket)) => Some(BucketRead { hour: *hour, file: bucket.file.clone(), bytes: bucket.written }),
             None => {
                 self.horizon = horizon;
                 None
@@ -244,7 +243,7 @@ impl DueIndex {
         }
     }
 
-    /// Whether [`DueIndex::to_load`] has something to do.
+    /// Whether [`DueIndex::next_unloaded`] has something to do.
     pub fn is_loaded(&self, horizon: i64) -> bool {
         horizon <= self.horizon
     }
@@ -275,7 +274,7 @@ impl DueIndex {
 
     /// What has to be written so that the files say what is known now. Buckets in which nothing waits any more are
     /// forgotten; the paths of their files are added to `doomed`.
-    pub fn to_write(&mut self, doomed: &mut Vec<String>) -> Vec<BucketWrite> {
+    pub fn start_writes(&mut self, doomed: &mut Vec<String>) -> Vec<BucketWrite> {
         let horizon = self.horizon;
         self.buckets.retain(|hour, bucket| {
             let is_done = bucket.is_loaded && bucket.pending == 0 && *hour <= horizon;
@@ -290,9 +289,8 @@ impl DueIndex {
                 bucket.drop_pairs();
             }
             let needed = (bucket.pending * ENTRY_BYTES) as u64;
-            let is_wasteful = bucket.is_loaded
-                && COMPACT_BYTES_MIN < bucket.written
-                && COMPACT_WASTE_MAX * needed < bucket.written;
+            let is_wasteful =
+                bucket.is_loaded && COMPACT_BYTES_MIN < bucket.written && COMPACT_WASTE_MAX * needed < bucket.written;
             if !is_wasteful && bucket.waiting.is_empty() {
                 continue;
             }
@@ -326,7 +324,7 @@ impl DueIndex {
         writes
     }
 
-    /// Notes that a write of [`DueIndex::to_write`] was done.
+    /// Notes that a write of [`DueIndex::start_writes`] was done.
     pub fn wrote(&mut self, write: BucketWrite, doomed: &mut Vec<String>) {
         if let Some(bucket) = self.buckets.get_mut(&write.hour) {
             bucket.waiting.drain(..write.covers);
@@ -341,11 +339,12 @@ impl DueIndex {
     /// Files to sync before a checkpoint may name them.
     pub fn take_dirty(&mut self) -> Vec<Arc<dyn DiskFile>> {
         let dirty = self.buckets.values_mut().filter(|bucket| bucket.is_dirty);
-        dirty.filter_map(|bucket| {
-            bucket.is_dirty = false;
-            bucket.file.clone()
-        })
-        .collect()
+        dirty
+            .filter_map(|bucket| {
+                bucket.is_dirty = false;
+                bucket.file.clone()
+            })
+            .collect()
     }
 
     /// How far the buckets are in files, for the checkpoint.

@@ -110,12 +110,7 @@ impl KeyIndex {
     pub fn push(&mut self, hashes: &[u64], position: u64, store_ms: i64) {
         let recent = self.recent.get_or_insert_with(|| Collection {
             entries: Vec::new(),
-            reach: Reach {
-                first_position: position,
-                last_position: position,
-                first_ms: store_ms,
-                last_ms: store_ms,
-            },
+            reach: Reach { first_position: position, last_position: position, first_ms: store_ms, last_ms: store_ms },
         });
         recent.reach.last_position = position;
         recent.reach.last_ms = store_ms;

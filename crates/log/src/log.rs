@@ -9,12 +9,10 @@ use protocol::record::{NewRecord, Record};
 use protocol::sys_flag::SysFlag;
 
 use crate::batch::{Batch, NOT_DUE};
-use crate::checkpoint::Checkpoint;
 use crate::commit_log::{CommitLog, ReadError};
 use crate::config::{LogConfig, Visibility};
 use crate::disk::Disk;
-use crate::due_index::{self, BucketWrite};
-use crate::key_index;
+use crate::maintenance::Maintenance;
 use crate::position::{LogPosition, QueueNumber};
 use crate::published::Published;
 use crate::segment;
@@ -27,8 +25,6 @@ pub(crate) const DELETED_QUEUES: &str = "APOGEE_DELETED_QUEUES";
 const DUE_TOPICS: [&str; 2] = ["SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer"];
 /// Longest topic that a record can have.
 const TOPIC_BYTES_MAX: usize = i16::MAX as usize;
-/// Queues whose tails are saved under one lock.
-const SAVE_AT_ONCE: usize = 1024;
 
 /// A commit log and its indexes. All methods may be called from several threads at once.
 pub struct Log {
@@ -41,16 +37,8 @@ pub struct Log {
     syncing: Mutex<()>,
     maintenance: Mutex<Maintenance>,
     /// Held while a segment is made ahead; a checkpoint must not delay that.
-    preparing: Mutex<()>,
+    pub(crate) preparing: Mutex<()>,
     durable: AtomicU64,
-}
-
-/// What whoever maintains the files has to remember.
-pub(crate) struct Maintenance {
-    /// Records from here on are not in the state of the owner.
-    pub stated: u64,
-    /// Files that no future checkpoint names.
-    pub doomed: Vec<String>,
 }
 
 /// The offsets of a queue.
@@ -84,20 +72,6 @@ pub enum SyncError {
     /// The disk failed. The log is fenced from now on.
     #[error("the disk cannot be synced")]
     Io(#[source] io::Error),
-}
-
-/// Why a checkpoint was not written. The one before still counts.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// The log could not be synced.
-    #[error("the log could not be synced")]
-    Sync(#[from] SyncError),
-    /// An index or the checkpoint could not be written.
-    #[error("the indexes could not be written")]
-    Io(#[from] io::Error),
-    /// The owner could not write its state.
-    #[error("the state of the log's owner could not be written")]
-    State(#[source] io::Error),
 }
 
 /// Why a queue was not deleted.
@@ -347,155 +321,6 @@ impl Log {
         }
         self.sync()?;
         Ok(true)
-    }
-
-    /// Makes the next segment ahead of its use, so that no append has to wait for it. Call it from time to time;
-    /// returns whether there was something to do.
-    pub fn prepare(&self) -> io::Result<bool> {
-        let _one_at_a_time = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((base, spare)) = self.writer().wants_segment() else { return Ok(false) };
-        let bytes = self.config.segment_bytes;
-        let segment = segment::create(&*self.disk, segment::AHEAD_PATH, base, bytes, spare.as_deref())?;
-        segment.file.sync_data()?;
-        if !self.writer().offer_segment(segment)? {
-            self.disk.remove(segment::AHEAD_PATH)?;
-        }
-        self.disk.sync_dir(segment::DIR)?;
-        Ok(true)
-    }
-
-    /// Writes the indexes to their files, lets the owner write its `state`, and notes how far both are. A restart reads
-    /// the log from there.
-    ///
-    /// `state` has to be whole on disk when it returns, and has to contain every record before the position that
-    /// [`Log::end`] had when this was called.
-    pub fn checkpoint(&self, state: &dyn Fn(&dyn Disk) -> io::Result<()>) -> Result<(), CheckpointError> {
-        let mut maintenance = self.maintenance();
-        self.write_checkpoint(&mut maintenance, Some(state))
-    }
-
-    /// Ends the use of the log with a checkpoint after which a restart has nothing to replay or to repair. Nothing can
-    /// be appended any more.
-    pub fn close(&self, state: &dyn Fn(&dyn Disk) -> io::Result<()>) -> Result<(), CheckpointError> {
-        let mut maintenance = self.maintenance();
-        self.write_checkpoint(&mut maintenance, Some(state))?;
-        let mut writer = self.writer();
-        if self.durable() == LogPosition(writer.end) {
-            crate::open::remove_running_mark(&*self.disk)?;
-        }
-        writer.is_fenced = true;
-        Ok(())
-    }
-
-    pub(crate) fn write_checkpoint(
-        &self,
-        maintenance: &mut Maintenance,
-        state: Option<&dyn Fn(&dyn Disk) -> io::Result<()>>,
-    ) -> Result<(), CheckpointError> {
-        self.write_keys(self.config.key_replay_bytes)?;
-        let log_start = self.log.start();
-        // Records before `indexed` are in the indexes that are saved below; in the queue index some after it may be
-        // too, which a replay takes well.
-        let (indexed, keyed, runs, resident, bucket_writes) = {
-            let mut published = self.published_mut();
-            let indexed = published.end;
-            maintenance.doomed.extend(published.keys.retire(log_start));
-            let keyed = published.keys.unsaved_from().unwrap_or(indexed);
-            let runs = published.keys.run_numbers();
-            let writes = published.due.to_write(&mut maintenance.doomed);
-            (indexed, keyed, runs, published.queues.take_resident(), writes)
-        };
-        for numbers in resident.chunks(SAVE_AT_ONCE) {
-            self.published_mut().queues.save_tails(numbers);
-        }
-        self.write_buckets(bucket_writes, &mut maintenance.doomed)?;
-        let (index, dirty, buckets) = {
-            let mut published = self.published_mut();
-            maintenance.doomed.extend(published.queues.retire(log_start));
-            let buckets = published.due.extents();
-            let files = published.queues.files();
-            files.flush()?;
-            let dirty = files.take_dirty();
-            (files.extent(), dirty, buckets)
-        };
-        // The log is synced after all that the index files mention was collected: they never know more than it.
-        let log_end = self.sync()?.0;
-        self.sync_index(dirty)?;
-        self.sync_buckets()?;
-        if let Some(state) = state {
-            state(&*self.disk).map_err(CheckpointError::State)?;
-            maintenance.stated = indexed;
-        }
-        let checkpoint = Checkpoint {
-            indexed,
-            keyed,
-            stated: maintenance.stated,
-            log_end,
-            fingerprint: fingerprint(&self.log, log_end)?,
-            last_store_ms: self.writer().last_store_ms,
-            index,
-            segments: self.log.segments().iter().map(|segment| (segment.base, segment.newest_ms())).collect(),
-            runs,
-            buckets,
-        };
-        checkpoint.write(&*self.disk)?;
-        for path in std::mem::take(&mut maintenance.doomed) {
-            self.disk.remove(&path)?;
-        }
-        Ok(())
-    }
-
-    /// Writes what waits of the key and due indexes if it is much. Call it from time to time; it keeps their memory
-    /// bounded between checkpoints.
-    pub fn maintain(&self) -> io::Result<()> {
-        let mut maintenance = self.maintenance();
-        self.write_keys(u64::MAX)?;
-        if self.config.due_buffer_entries <= self.published().due.waiting() {
-            let writes = self.published_mut().due.to_write(&mut maintenance.doomed);
-            self.write_buckets(writes, &mut maintenance.doomed)?;
-        }
-        Ok(())
-    }
-
-    /// Writes full collections of keys as runs, and the newest one too if it reaches back more than `bytes`.
-    fn write_keys(&self, bytes: u64) -> io::Result<()> {
-        {
-            let mut published = self.published_mut();
-            let reaches_back = published.keys.unsaved_from().map_or(0, |from| published.end.saturating_sub(from));
-            if bytes < reaches_back {
-                published.keys.close();
-            }
-        }
-        loop {
-            let Some((collection, number)) = self.published().keys.to_write() else { return Ok(()) };
-            let run = key_index::write_run(&*self.disk, number, &collection)?;
-            self.published_mut().keys.wrote(run);
-        }
-    }
-
-    fn write_buckets(&self, writes: Vec<BucketWrite>, doomed: &mut Vec<String>) -> io::Result<()> {
-        for mut write in writes {
-            due_index::write_bucket(&*self.disk, &mut write)?;
-            self.published_mut().due.wrote(write, doomed);
-        }
-        Ok(())
-    }
-
-    fn sync_buckets(&self) -> io::Result<()> {
-        let dirty = self.published_mut().due.take_dirty();
-        for file in &dirty {
-            file.sync_data()?;
-        }
-        if dirty.is_empty() { Ok(()) } else { self.disk.sync_dir(due_index::DIR) }
-    }
-
-    fn sync_index(&self, dirty: (Vec<Arc<dyn crate::disk::DiskFile>>, bool)) -> io::Result<()> {
-        let (files, dir) = dirty;
-        let synced = files.iter().try_for_each(|file| file.sync_data());
-        let synced = synced.and_then(|()| {
-            if dir { self.disk.sync_dir(crate::queue_index::files::DIR) } else { Ok(()) }
-        });
-        synced.inspect_err(|_| self.published_mut().queues.files().sync_failed(files))
     }
 
     /// Figures about the log.

@@ -14,7 +14,8 @@ use crate::config::{LogConfig, Visibility};
 use crate::disk::{Disk, read_all, replace_file};
 use crate::due_index::{self, DueIndex};
 use crate::key_index::{self, KeyIndex};
-use crate::log::{CheckpointError, DELETED_QUEUES, Log, deleted_queue, due_ms, fingerprint, stored_due_ms};
+use crate::log::{DELETED_QUEUES, Log, deleted_queue, due_ms, fingerprint, stored_due_ms};
+use crate::maintenance::CheckpointError;
 use crate::position::LogPosition;
 use crate::published::Published;
 use crate::queue_index::{QueueIndex, files};
@@ -174,8 +175,9 @@ fn find_segments(
         let bytes = match (segment::read_header(&*file, base)?, next) {
             (Some(bytes), Some(next)) => bytes.min(next - base),
             (Some(bytes), None) => bytes,
-            // A damaged header in the middle costs nothing: the next file says where this one ends.
-            (None, Some(next)) => next - base,
+            // A damaged header costs nothing: the next file and the length say where this one ends.
+            (None, Some(next)) => file.len()?.max(config.segment_bytes).min(next - base),
+            (None, None) if segment::holds_record(&*file, base)? => file.len()?.max(config.segment_bytes),
             // The newest file was being made when the power went.
             (None, None) => {
                 disk.remove(&segment::path(base))?;
@@ -227,7 +229,7 @@ impl Opening {
         found: Option<Checkpoint>,
         replay: &mut dyn FnMut(&Record<'_>),
     ) -> Result<(Log, Recovery), OpenError> {
-        let log = CommitLog::new(self.segments.clone(), self.config.max_record_bytes);
+        let log = CommitLog::new(self.segments.clone());
         let is_new = found.is_none() && self.segments.len() == 1 && self.stop == Stop::Clean;
         let mut rebuilt = None;
         let mut lost_tail = false;
@@ -246,51 +248,24 @@ impl Opening {
         }
         let known_end = found.as_ref().filter(|_| !lost_tail).map(|checkpoint| checkpoint.log_end);
         let trust = self.trust(known_end);
-        let mut scanned = Scanned::default();
-        let mut from = 0;
-        let mut loaded = None;
-        // A log that ends before the checkpoint's end makes a second round necessary: the indexes know too much.
-        for _ in 0..2 {
-            let mut current = match start.take() {
-                Some(start) => start,
-                None => self.empty(&log).map_err(io("emptying the indexes"))?,
-            };
-            from = current.replay_from();
-            let mut replayer = Replayer { log: &log, start: &mut current, replay, scratch: Vec::new(), failed: None };
-            scanned = scan(&self.segments, from, trust, &mut |record| replayer.take(record))
-                .map_err(io("reading the commit log"))?;
-            let failed = replayer.failed.take();
-            if let Some(error) = failed {
-                return Err(io("reading a settled record")(error));
-            }
-            for (topic, queue_id, next) in std::mem::take(&mut current.salvaged) {
-                let number = current.published.queues.define(&topic, queue_id);
-                current.published.queues.raise_next(number.0, next);
-            }
-            loaded = Some(current);
-            match known_end {
-                Some(known_end) if scanned.end < known_end && rebuilt.is_none() => {
-                    lost_tail = true;
-                    rebuilt = Some("the log ends before the checkpoint's end");
-                }
-                _ => break,
+        let mut read = self.read_log(&log, start, trust, replay)?;
+        if known_end.is_some_and(|known_end| read.scanned.end < known_end) {
+            lost_tail = true;
+            if rebuilt.is_none() {
+                // The indexes know more than there is.
+                rebuilt = Some("the log ends before the checkpoint's end");
+                read = self.read_log(&log, None, trust, replay)?;
             }
         }
-        let Some(Start { mut published, stated, .. }) = loaded else { unreachable!("the loop ran at least once") };
+        let ReadLog { start: Start { mut published, stated, .. }, scanned, from } = read;
         let (end, current) = self.repair(&log, &scanned).map_err(io("repairing the end of the commit log"))?;
         published.end = end;
         let last_store_ms = self.last_store_ms(found.as_ref());
         let spares = self.spares().map_err(io("reading the commit log's directory"))?;
         let mut writer = Writer::new(self.disk.clone(), &self.config, current, end, last_store_ms, spares);
-
         let may_have_lost = lost_tail || self.stop == Stop::PowerLost;
         let skipped_offsets = may_have_lost && self.config.visibility == Visibility::Written;
-        let nexts: Vec<_> = published.queues.nexts().collect();
-        for (number, next) in nexts.into_iter().enumerate() {
-            let next = next.map(|next| if skipped_offsets { next + OFFSET_GAP } else { next });
-            published.queues.raise_next(number as u32, next.unwrap_or(0));
-            writer.set_next(number as u32, next);
-        }
+        give_next_offsets(&mut published.queues, &mut writer, if skipped_offsets { OFFSET_GAP } else { 0 });
         let recovery = Recovery {
             was_clean: self.stop == Stop::Clean,
             replayed_from: LogPosition(from),
@@ -310,13 +285,36 @@ impl Opening {
         Ok((log, recovery))
     }
 
+    /// Reads what the indexes do not know yet into them; without a `start`, everything into empty ones.
+    fn read_log(
+        &self,
+        log: &CommitLog,
+        start: Option<Start>,
+        trust: Trust,
+        replay: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<ReadLog, OpenError> {
+        let mut start = match start {
+            Some(start) => start,
+            None => self.empty(log).map_err(io("emptying the indexes"))?,
+        };
+        let from = start.replay_from();
+        let mut replayer = Replayer { log, start: &mut start, replay, scratch: Vec::new(), failed: None };
+        let scanned = scan(&self.segments, from, trust, &mut |record| replayer.take(record));
+        let scanned = scanned.map_err(io("reading the commit log"))?;
+        if let Some(error) = replayer.failed.take() {
+            return Err(io("reading a settled record")(error));
+        }
+        for (topic, queue_id, next) in std::mem::take(&mut start.salvaged) {
+            let number = start.published.queues.define(&topic, queue_id);
+            start.published.queues.raise_next(number.0, next);
+        }
+        Ok(ReadLog { start, scanned, from })
+    }
+
     fn trust(&self, known_end: Option<u64>) -> Trust {
         // Without a checkpoint the newest segment alone is thought to be unsynced.
         let newest = self.segments.last().map_or(0, |segment| segment.base);
-        Trust {
-            durable: known_end.unwrap_or(newest),
-            record_bytes_max: self.config.max_record_bytes,
-        }
+        Trust { durable: known_end.unwrap_or(newest) }
     }
 
     /// The indexes as the checkpoint describes them.
@@ -346,7 +344,9 @@ impl Opening {
         let start = log.start();
         let keys = KeyIndex::open(&*self.disk, self.config.key_run_entries, &[])?;
         let due = DueIndex::open(&*self.disk, &[])?;
-        let (Some(keys), Some(due)) = (keys, due) else { unreachable!("an index of no files has none that is damaged") };
+        let (Some(keys), Some(due)) = (keys, due) else {
+            unreachable!("an index of no files has none that is damaged")
+        };
         let published = Published { queues, keys, due, end: start };
         Ok(Start { published, indexed: start, keyed: start, stated: start, salvaged })
     }
@@ -370,6 +370,13 @@ impl Opening {
             end = current.first();
         }
         end = end.max(current.first());
+        // The power may have gone before header and length were safe, or the header may have rotted.
+        if segment::read_header(&*current.file, current.base)? != Some(current.bytes) {
+            segment::write_header(&*current.file, current.base, current.bytes)?;
+        }
+        if current.file.len()? < current.bytes {
+            current.file.set_len(current.bytes)?;
+        }
         if self.stop != Stop::Clean || scanned.is_torn {
             current.file.zero(end - current.base, current.bytes)?;
         }
@@ -394,6 +401,22 @@ impl Opening {
             }
         }
         Ok(spares)
+    }
+}
+
+/// The indexes after the log was read.
+struct ReadLog {
+    start: Start,
+    scanned: Scanned,
+    from: u64,
+}
+
+/// Tells the writer the next offset of each queue, `gap` after those that are known to have been given.
+fn give_next_offsets(queues: &mut QueueIndex, writer: &mut Writer, gap: u64) {
+    let nexts: Vec<_> = queues.nexts().map(|next| next.map(|next| next + gap)).collect();
+    for (number, next) in nexts.into_iter().enumerate() {
+        queues.raise_next(number as u32, next.unwrap_or(0));
+        writer.set_next(number as u32, next);
     }
 }
 

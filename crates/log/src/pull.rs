@@ -344,4 +344,3 @@ impl Log {
         ReadError::NoRecord { position, start: self.log.start(), end: self.published().end }
     }
 }
-

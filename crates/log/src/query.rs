@@ -69,3 +69,51 @@ fn matches(record: &Record<'_>, topic: &str, key: &str, begin_ms: i64, end_ms: i
     };
     record.topic() == topic && (begin_ms..=end_ms).contains(&record.store_timestamp_ms()) && has_key()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use protocol::record::NewRecord;
+    use protocol::sys_flag::SysFlag;
+
+    use super::*;
+    use crate::{Batch, LogConfig, MemoryDisk};
+
+    #[test]
+    fn a_hash_that_two_keys_share_brings_up_only_the_right_one() {
+        let config = LogConfig { segment_bytes: 4096, ..LogConfig::default() };
+        let (log, _) = Log::open(Arc::new(MemoryDisk::new()), config, &mut |_| {}).unwrap();
+        let mut batch = Batch::new();
+        for (topic, properties) in
+            [("a", "KEYS\u{1}one\u{2}"), ("a", "KEYS\u{1}two\u{2}"), ("b", "UNIQ_KEY\u{1}one\u{2}")]
+        {
+            let host = SocketAddr::from(([127, 0, 0, 1], 1));
+            let record = NewRecord {
+                topic,
+                queue_id: 0,
+                flag: 0,
+                sys_flag: SysFlag(0),
+                born_timestamp_ms: 0,
+                born_host: host,
+                store_host: host,
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                body: b"x",
+                properties: properties.as_bytes(),
+            };
+            batch.push(record, log.queue(topic, 0).unwrap(), 0, None).unwrap();
+        }
+        log.append(&mut batch, 5).unwrap();
+        let hash = key_hash("a", "one", &mut Vec::new());
+        for placed in batch.placed() {
+            log.published_mut().keys.push(&[hash], placed.position.0, 5);
+        }
+        log.published_mut().keys.push(&[hash], 77, 5);
+        let mut out = Vec::new();
+        assert_eq!(log.query_key("a", "one", 0, 10, 10, &mut out).unwrap(), 1);
+        let record = Record::parse(&out).unwrap();
+        assert_eq!((record.topic(), record.position()), ("a", batch.placed()[0].position.0));
+    }
+}

@@ -402,8 +402,7 @@ fn seal(files: &mut IndexFiles, number: u32, queue: &mut Queue) {
 /// Writes the tail as a block but keeps it.
 fn save(files: &mut IndexFiles, number: u32, queue: &mut Queue) {
     if let Some(last) = queue.tail.last() {
-        let place =
-            files.append(last.position, |out| item::push_block(number, queue.tail_base, &queue.tail, out));
+        let place = files.append(last.position, |out| item::push_block(number, queue.tail_base, &queue.tail, out));
         queue.saved = Some(place);
     }
 }

@@ -22,8 +22,6 @@ const WINDOW_BYTES: usize = 256 << 10;
 pub(crate) struct Trust {
     /// What lies before was synced: damage there is rot, and the log goes on after it.
     pub durable: u64,
-    /// Largest record.
-    pub record_bytes_max: u32,
 }
 
 /// What a scan found.
@@ -113,12 +111,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn next_run(
-        &mut self,
-        start: u64,
-        scanned: &mut Scanned,
-        visit: &mut dyn FnMut(&Record<'_>),
-    ) -> io::Result<Run> {
+    fn next_run(&mut self, start: u64, scanned: &mut Scanned, visit: &mut dyn FnMut(&Record<'_>)) -> io::Result<Run> {
         self.run.clear();
         let mut position = start;
         loop {
@@ -150,7 +143,7 @@ impl Reader<'_> {
                 }
                 return Ok(Run::Ended { at: start, is_torn: true });
             }
-            match self.window.record(position, self.trust.record_bytes_max)? {
+            match self.window.record(position)? {
                 Some(record) => {
                     self.run.extend_from_slice(record.bytes());
                     position += u64::from(record.size());
@@ -207,7 +200,7 @@ impl Reader<'_> {
                 continue;
             };
             position += ahead;
-            if self.window.record(position, self.trust.record_bytes_max)?.is_some() {
+            if self.window.record(position)?.is_some() {
                 return Ok(Some(position));
             }
             position += 1;
@@ -246,13 +239,13 @@ impl<'a> Window<'a> {
     }
 
     /// The whole record at `position`, if there is one.
-    fn record(&mut self, position: u64, size_max: u32) -> io::Result<Option<Record<'_>>> {
+    fn record(&mut self, position: u64) -> io::Result<Option<Record<'_>>> {
         let head = self.at(position, RECORD_BYTES_MIN)?;
         if head.len() < RECORD_BYTES_MIN || u64_at(head, POSITION_AT) != position {
             return Ok(None);
         }
         let size = u32_at(head, 0);
-        if size_max < size || !self.segment.fits(position, size) {
+        if !self.segment.fits(position, size) {
             return Ok(None);
         }
         let bytes = self.at(position, size as usize)?;

@@ -4,6 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use protocol::record::RECORD_BYTES_MIN;
+
+use crate::commit_log::is_record_head;
 use crate::disk::{Disk, DiskFile, read_exact_at};
 
 /// Directory of the commit log.
@@ -104,7 +107,7 @@ pub(crate) fn create(
         file.set_len(bytes)?;
     }
     file.allocate(bytes)?;
-    file.write_at(&header(base, bytes), 0)?;
+    write_header(&*file, base, bytes)?;
     Ok(Arc::new(Segment::new(base, bytes, file)))
 }
 
@@ -117,6 +120,18 @@ pub(crate) fn read_header(file: &dyn DiskFile, base: u64) -> io::Result<Option<u
     }
     let size = u64_at(&bytes, 16);
     Ok((bytes == header(base, size) && HEADER_BYTES < size).then_some(size))
+}
+
+/// Writes the header of the segment at `base`.
+pub(crate) fn write_header(file: &dyn DiskFile, base: u64, bytes: u64) -> io::Result<()> {
+    file.write_at(&header(base, bytes), 0)
+}
+
+/// Whether the first record of the segment at `base` lies in the file, whatever its header says.
+pub(crate) fn holds_record(file: &dyn DiskFile, base: u64) -> io::Result<bool> {
+    let mut bytes = [0; RECORD_BYTES_MIN];
+    let read = file.read_at(&mut bytes, HEADER_BYTES)?;
+    Ok(read == bytes.len() && is_record_head(&bytes, base + HEADER_BYTES, u32_at(&bytes, 0)))
 }
 
 fn header(base: u64, bytes: u64) -> [u8; HEADER_BYTES as usize] {

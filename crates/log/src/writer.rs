@@ -7,8 +7,8 @@ use std::sync::Arc;
 use protocol::record::stamp;
 
 use crate::batch::{Batch, Entry};
-use crate::config::{LogConfig, Visibility};
 use crate::commit_log::CommitLog;
+use crate::config::{LogConfig, Visibility};
 use crate::disk::Disk;
 use crate::position::LogPosition;
 use crate::segment::{self, FILLER_BYTES, SEAL_BYTES, Segment};
@@ -107,7 +107,8 @@ impl Writer {
         last_store_ms: i64,
         spares: VecDeque<String>,
     ) -> Writer {
-        let record_bytes_max = segment::record_bytes_max(config.segment_bytes).min(config.max_record_bytes.into()) as u32;
+        let record_bytes_max =
+            segment::record_bytes_max(config.segment_bytes).min(config.max_record_bytes.into()) as u32;
         Writer {
             disk,
             end,
@@ -156,7 +157,8 @@ impl Writer {
         self.scrub_leftovers().map_err(AppendError::io)?;
 
         let store_ms = now_ms.max(self.last_store_ms);
-        let mut write = Write { segment: self.current.clone(), position: self.end, rolled: VecDeque::new(), stamped: 0 };
+        let mut write =
+            Write { segment: self.current.clone(), position: self.end, rolled: VecDeque::new(), stamped: 0 };
         if let Err(error) = self.write_parts(batch, store_ms, &mut write) {
             self.undo(batch, write);
             return Err(AppendError::io(error));

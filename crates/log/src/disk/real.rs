@@ -14,7 +14,7 @@ use super::{Disk, DiskFile};
 /// Name of the file that an open [`RealDisk`] keeps locked.
 const LOCK_FILE: &str = "lock";
 /// Zeros written in one call where the file system cannot zero a range by itself.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +74,7 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.root.join(path))?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.root.join(path))?;
         Ok(Arc::new(RealFile(file)))
     }
 

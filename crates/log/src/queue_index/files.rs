@@ -227,9 +227,8 @@ impl IndexFiles {
 
     /// Number of the newest file that, with all before it, mentions nothing at or after `log_start`.
     pub fn retired(&self, log_start: u64) -> Option<u32> {
-        let old = |(number, segment): &(&u32, &IndexSegment)| {
-            **number < self.current && segment.last_position < log_start
-        };
+        let old =
+            |(number, segment): &(&u32, &IndexSegment)| **number < self.current && segment.last_position < log_start;
         self.segments.iter().take_while(old).last().map(|(number, _)| *number)
     }
 

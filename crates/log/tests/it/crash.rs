@@ -111,6 +111,24 @@ fn a_flipped_bit_before_the_checkpoint_costs_no_later_record() {
 }
 
 #[test]
+fn a_flipped_bit_in_the_header_of_a_segment_costs_nothing() {
+    let (disk, texts, _) = filled();
+    for bit in 0..32 * 8 {
+        let rotten = disk.fork();
+        rotten.tamper(SEGMENT, |bytes| bytes[bit / 8] ^= 1 << (bit % 8)).unwrap();
+        check_goes_on(&rotten, config(), &texts);
+    }
+}
+
+#[test]
+fn a_smaller_limit_for_records_does_not_cost_larger_ones() {
+    let (disk, texts, _) = filled();
+    let (log, recovery) = open_with(&disk, LogConfig { max_record_bytes: 100, ..config() });
+    assert!(!recovery.is_torn, "{recovery}");
+    assert_eq!(bodies(&log, "a", 0), texts);
+}
+
+#[test]
 fn stale_bytes_after_a_cut_are_never_records_again() {
     let (disk, texts, places) = filled();
     // The first byte of a batch is damaged, what follows it is whole and states its own position.

@@ -77,13 +77,10 @@ fn store_time_never_goes_back_and_finds_offsets() {
         append(&log, &[message("a", 0, body)], now_ms);
     }
     let queue = log.queue("a", 0).unwrap();
-    assert_eq!((0..5).map(|offset| log.store_time(queue, offset).unwrap()).collect::<Vec<_>>(), [
-        Some(10),
-        Some(20),
-        Some(20),
-        Some(30),
-        None
-    ]);
+    assert_eq!(
+        (0..5).map(|offset| log.store_time(queue, offset).unwrap()).collect::<Vec<_>>(),
+        [Some(10), Some(20), Some(20), Some(30), None]
+    );
     let find = |time_ms, boundary| log.offset_by_time(queue, time_ms, boundary).unwrap();
     assert_eq!([5, 10, 11, 20, 21, 30, 31].map(|time| find(time, Boundary::Lower)), [0, 0, 1, 1, 3, 3, 4]);
     assert_eq!([5, 10, 11, 20, 21, 30, 31].map(|time| find(time, Boundary::Upper)), [0, 0, 0, 2, 2, 3, 3]);

@@ -166,9 +166,10 @@ impl Broker {
             born_host: self.store_host,
             reconsume_times: 0,
             settles: position.0,
+            tag_hash: protocol::record::java_string_hash("d"),
             body: body.as_bytes(),
         };
-        draft.push(self, stored, None, appends)
+        draft.push(self, &mut stored, None, appends)
     }
 
     /// Carries out what a change of membership asks for.

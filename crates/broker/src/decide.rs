@@ -161,9 +161,10 @@ fn push_commit(
         born_host: record.born_host(),
         reconsume_times: record.reconsume_times(),
         settles: position,
+        tag_hash: record.tag_hash(),
         body: record.body(),
     };
-    draft.push(broker, stored, delay, appends)
+    draft.push(broker, &mut stored, delay, appends)
 }
 
 /// Asks producers about half messages that are due, until told to stop.
@@ -304,9 +305,10 @@ fn push_given_up(broker: &Arc<Broker>, record: &Record<'_>, position: u64, half:
         born_host: record.born_host(),
         reconsume_times: record.reconsume_times(),
         settles: position,
+        tag_hash: record.tag_hash(),
         body: record.body(),
     };
-    if let Err(error) = draft.push(broker, record.properties_bytes().to_vec(), None, &mut appends) {
+    if let Err(error) = draft.push(broker, &mut record.properties_bytes().to_vec(), None, &mut appends) {
         broker.transactions().stored(position, half);
         return Err(error);
     }

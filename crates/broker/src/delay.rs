@@ -51,10 +51,19 @@ pub enum DelayError {
     },
 }
 
+/// Properties that delay a message, the strongest first.
+pub const NAMES: [&str; 4] =
+    [properties::DELAY, properties::TIMER_DELAY_SEC, properties::TIMER_DELAY_MS, properties::TIMER_DELIVER_MS];
+
 /// When a message with these properties is due; `None` means now.
 pub fn of(broker: &Broker, given: &Properties<'_>) -> Result<Option<Delay>, DelayError> {
-    let now_ms = || broker.clock.now_ms();
-    if let Some(level) = given.get(properties::DELAY) {
+    of_values(broker, given.get_many(NAMES))
+}
+
+/// The same, for values of [`NAMES`] that were looked up already.
+pub fn of_values(broker: &Broker, values: [Option<&str>; 4]) -> Result<Option<Delay>, DelayError> {
+    let [level, seconds, milliseconds, deliver] = values;
+    if let Some(level) = level {
         let level = level.trim().parse::<i64>().unwrap_or(0);
         let levels = &broker.config.delay_levels;
         if level > 0 && !levels.is_empty() {
@@ -63,15 +72,15 @@ pub fn of(broker: &Broker, given: &Properties<'_>) -> Result<Option<Delay>, Dela
         }
         return Ok(None);
     }
-    for (name, unit_ms, relative) in [
-        (properties::TIMER_DELAY_SEC, 1000, true),
-        (properties::TIMER_DELAY_MS, 1, true),
-        (properties::TIMER_DELIVER_MS, 1, false),
+    for (name, value, unit_ms, relative) in [
+        (properties::TIMER_DELAY_SEC, seconds, 1000, true),
+        (properties::TIMER_DELAY_MS, milliseconds, 1, true),
+        (properties::TIMER_DELIVER_MS, deliver, 1, false),
     ] {
-        let Some(value) = given.get(name) else { continue };
+        let Some(value) = value else { continue };
         let number: i64 =
             value.trim().parse().map_err(|_| DelayError::NoNumber { name, value: value.chars().take(40).collect() })?;
-        let now_ms = now_ms();
+        let now_ms = broker.clock.now_ms();
         let number = number.saturating_mul(unit_ms);
         let delay_ms = if relative { number } else { number.saturating_sub(now_ms) };
         if delay_ms > TIMER_DELAY_MAX_MS {
@@ -201,8 +210,9 @@ fn push_due(broker: &Broker, bytes: &[u8], position: LogPosition, appends: &mut 
         born_host: record.born_host(),
         reconsume_times: record.reconsume_times(),
         settles: position.0,
+        tag_hash: record.tag_hash(),
         body: record.body(),
     };
     debug_assert!(record.sys_flag().transaction() != TransactionState::Prepared);
-    draft.push(broker, stored, None, appends)
+    draft.push(broker, &mut stored, None, appends)
 }

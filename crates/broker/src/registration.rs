@@ -1,8 +1,8 @@
 //! Keeping nameservers informed: every one of them, for ever, at once when topics change.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use client::registration::BrokerRegistration;
@@ -21,16 +21,28 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// Time until a nameserver that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Tells the tasks that register when there is news.
-#[derive(Debug)]
+/// Longest time for which an answer waits until nameservers know of a new topic, in milliseconds.
+const TELL_MAX_MS: i64 = 1_000;
+
+/// Tells the tasks that register when there is news, and whoever waits when nameservers have heard it.
+#[derive(Default)]
 pub struct Registrations {
+    /// Changes of topics so far.
     news: watch::Sender<u64>,
+    told: Mutex<Told>,
 }
 
-impl Default for Registrations {
-    fn default() -> Self {
-        Registrations { news: watch::Sender::new(0) }
-    }
+#[derive(Default)]
+struct Told {
+    /// How many changes each nameserver has heard of that we are registered with.
+    heard: HashMap<String, u64>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    change: u64,
+    deadline_ms: i64,
+    then: Box<dyn FnOnce() + Send>,
 }
 
 impl Registrations {
@@ -38,6 +50,48 @@ impl Registrations {
     pub fn topics_changed(&self, names: &[&str]) {
         tracing::debug!(?names, "topics changed");
         self.news.send_modify(|count| *count += 1);
+    }
+
+    /// Calls `then` once every nameserver that we are registered with has heard of all changes so far, or after a
+    /// second: a client that asks for the route the moment its first send is answered finds it.
+    pub fn when_told(&self, now_ms: i64, then: impl FnOnce() + Send + 'static) {
+        let change = *self.news.borrow();
+        let mut told = self.lock();
+        if told.heard.values().all(|heard| *heard >= change) {
+            drop(told);
+            then();
+            return;
+        }
+        told.waiting.push(Waiting { change, deadline_ms: now_ms + TELL_MAX_MS, then: Box::new(then) });
+    }
+
+    /// Lets those go on that waited for too long.
+    pub fn give_up_telling(&self, now_ms: i64) {
+        self.release(|waiting, _| waiting.deadline_ms <= now_ms);
+    }
+
+    /// A nameserver has heard of so many changes, or we are registered with it no more.
+    fn note(&self, nameserver: &str, heard: Option<u64>) {
+        match heard {
+            Some(heard) => self.lock().heard.insert(nameserver.to_owned(), heard),
+            None => self.lock().heard.remove(nameserver),
+        };
+        self.release(|waiting, heard| heard.values().all(|heard| *heard >= waiting.change));
+    }
+
+    fn release(&self, ready: impl Fn(&Waiting, &HashMap<String, u64>) -> bool) {
+        let released: Vec<Waiting> = {
+            let mut told = self.lock();
+            let Told { heard, waiting } = &mut *told;
+            waiting.extract_if(.., |waiting| ready(waiting, heard)).collect()
+        };
+        for waiting in released {
+            (waiting.then)();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,9 +102,10 @@ pub async fn keep_registered(broker: Arc<Broker>, nameserver: String) {
     let mut known = State::Unknown;
     let mut channel = None;
     while !broker.shutdown.is_cancelled() {
-        news.mark_unchanged();
+        let change = *news.borrow_and_update();
         let outcome = register(&broker, &nameserver, &mut channel).await;
         known = known.after(&nameserver, &outcome);
+        broker.registrations.note(&nameserver, outcome.is_ok().then_some(change));
         let wait = if outcome.is_ok() { broker.config.register_period } else { RETRY };
         if outcome.is_err() {
             channel = None;
@@ -162,4 +217,47 @@ pub fn wire_topic(settings: &TopicSettings) -> TopicConfig {
 /// Version of a table as it travels.
 pub fn wire_version(version: TableVersion) -> DataVersion {
     DataVersion { counter: version.counter, state_version: 0, timestamp: version.timestamp_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    fn waiter(registrations: &Registrations, now_ms: i64) -> Arc<AtomicU32> {
+        let called = Arc::new(AtomicU32::new(0));
+        let calls = called.clone();
+        registrations.when_told(now_ms, move || {
+            calls.fetch_add(1, Ordering::Relaxed);
+        });
+        called
+    }
+
+    #[test]
+    fn an_answer_waits_until_every_nameserver_that_listens_has_heard() {
+        let registrations = Registrations::default();
+        registrations.topics_changed(&["a"]);
+        let nobody_listens = waiter(&registrations, 0);
+        assert_eq!(nobody_listens.load(Ordering::Relaxed), 1);
+        registrations.note("one", Some(0));
+        registrations.note("two", Some(0));
+        let waits = waiter(&registrations, 0);
+        registrations.note("one", Some(1));
+        assert_eq!(waits.load(Ordering::Relaxed), 0);
+        registrations.note("two", Some(1));
+        assert_eq!(waits.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_nameserver_that_is_gone_or_slow() {
+        let registrations = Registrations::default();
+        registrations.note("one", Some(0));
+        registrations.topics_changed(&["a"]);
+        let (gone, slow) = (waiter(&registrations, 0), waiter(&registrations, 500));
+        registrations.give_up_telling(TELL_MAX_MS);
+        assert_eq!((gone.load(Ordering::Relaxed), slow.load(Ordering::Relaxed)), (1, 0));
+        registrations.note("one", None);
+        assert_eq!(slow.load(Ordering::Relaxed), 1);
+    }
 }

@@ -59,6 +59,8 @@ pub struct Admitted {
     pub first_record: usize,
     /// How many records it became.
     pub records: usize,
+    /// Where its unique id lies in [`Appends::unique_ids`]; empty for a batch.
+    pub unique_id: (u32, u32),
 }
 
 /// Why a message is refused. The text goes to the client as the remark of the answer.
@@ -168,7 +170,7 @@ pub fn append_code(error: &AppendError) -> ResponseCode {
 
 /// Checks a message and adds what is to be stored of it to `appends`.
 pub fn admit(broker: &Broker, request: &SendRequest<'_>, appends: &mut Appends) -> Result<Admitted, SendError> {
-    let topic = writable_topic(broker, request)?;
+    let topic = writable_topic(broker, request, &mut appends.created_topic)?;
     let queue_id = pick_queue(broker, &topic, request.queue_id)?;
     if request.body.len() > broker.config.max_message_bytes {
         return Err(SendError::BodyTooLarge { size: request.body.len(), limit: broker.config.max_message_bytes });
@@ -177,19 +179,25 @@ pub fn admit(broker: &Broker, request: &SendRequest<'_>, appends: &mut Appends) 
         return Err(SendError::PropertiesTooLarge { size: request.properties.len(), limit: PROPERTIES_BYTES_MAX });
     }
     let first_record = appends.batch.len();
+    let id_start = appends.unique_ids.len() as u32;
     if request.batch {
         admit_batch(broker, request, &topic, queue_id, appends)?;
     } else {
         admit_one(broker, request, topic, queue_id, appends)?;
     }
-    Ok(Admitted { queue_id, first_record, records: appends.batch.len() - first_record })
+    let unique_id = (id_start, appends.unique_ids.len() as u32);
+    Ok(Admitted { queue_id, first_record, records: appends.batch.len() - first_record, unique_id })
 }
 
-fn writable_topic(broker: &Broker, request: &SendRequest<'_>) -> Result<Arc<Topic>, SendError> {
+fn writable_topic(broker: &Broker, request: &SendRequest<'_>, created: &mut bool) -> Result<Arc<Topic>, SendError> {
     let name = request.topic;
     let topic = match broker.topics.get(name) {
         Some(topic) => topic,
-        None => create_topic(broker, request)?,
+        None => {
+            let topic = create_topic(broker, request)?;
+            *created = true;
+            topic
+        }
     };
     if !names::is_sendable(name) {
         return Err(SendError::Forbidden(name.to_owned()));
@@ -241,35 +249,49 @@ fn admit_one(
     if request.body.is_empty() {
         return Err(SendError::NoBody(request.topic.to_owned()));
     }
-    let given = Properties::new(request.properties);
-    let mut delay = delay::of(broker, &given)?;
+    let [level, seconds, milliseconds, deliver, half, unique_id, tag] = Properties::new(request.properties).get_many([
+        delay::NAMES[0],
+        delay::NAMES[1],
+        delay::NAMES[2],
+        delay::NAMES[3],
+        properties::TRAN_MSG,
+        properties::UNIQ_KEY,
+        properties::TAGS,
+    ]);
+    let mut delay = delay::of_values(broker, [level, seconds, milliseconds, deliver])?;
     if let Some(group) = names::group_of_retry_topic(request.topic)
         && let Some(dead_letters) = dead_letters_of(broker, request, group)?
     {
         (topic, queue_id, delay) = (dead_letters, 0, None);
     }
     let is_retry = request.reconsume_times > 0 && matches!(delay, Some(Delay { level: Some(_), .. }));
-    let is_half = given.get(properties::TRAN_MSG).is_some_and(|value| value.eq_ignore_ascii_case("true")) && !is_retry;
-    let mut stored = stored_properties(broker, request.properties);
+    let is_half = half.is_some_and(|value| value.eq_ignore_ascii_case("true")) && !is_retry;
+    if is_half && broker.config.reject_transactions {
+        return Err(SendError::TransactionsRefused);
+    }
+    let sys_flag = if is_half { request.sys_flag.with_transaction(TransactionState::None) } else { request.sys_flag };
     let draft = Draft {
         topic: &topic,
         queue_id,
         flag: request.flag,
-        sys_flag: request.sys_flag.with_transaction(TransactionState::None),
+        sys_flag,
         born_ms: request.born_ms,
         born_host: request.born_host,
         reconsume_times: request.reconsume_times,
         settles: 0,
+        tag_hash: tag.map_or(0, java_string_hash),
         body: request.body,
     };
-    if is_half {
-        if broker.config.reject_transactions {
-            return Err(SendError::TransactionsRefused);
-        }
-        return draft.push_half(broker, &mut stored, appends);
-    }
-    let draft = Draft { sys_flag: request.sys_flag, ..draft };
-    draft.push(broker, stored, delay, appends)
+    let mut stored = std::mem::take(&mut appends.stored);
+    stored.clear();
+    store_properties(broker, request.properties, unique_id, &mut stored, &mut appends.unique_ids);
+    let pushed = if is_half {
+        draft.push_half(broker, &mut stored, appends)
+    } else {
+        draft.push(broker, &mut stored, delay, appends)
+    };
+    appends.stored = stored;
+    pushed
 }
 
 /// The dead-letter topic, when a message that a client sends to a retry topic itself was handed back too often.
@@ -294,18 +316,19 @@ fn admit_batch(
     if names::is_retry(request.topic) {
         return Err(SendError::BatchCannotCarry("messages of a retry topic"));
     }
-    let shared = stored_properties(broker, request.properties);
     let unread = |source| SendError::Batch { topic: request.topic.to_owned(), source };
     // Looked through completely first: a batch is stored as a whole or not at all.
     let mut messages = Vec::new();
     for message in batch::items(request.body) {
         let message = message.map_err(unread)?;
-        let given = Properties::new(message.properties);
-        if delay::of(broker, &given)?.is_some() {
+        if delay::of(broker, &Properties::new(message.properties))?.is_some() {
             return Err(SendError::BatchCannotCarry("delayed messages"));
         }
-        if message.properties.len() + shared.len() > PROPERTIES_BYTES_MAX {
-            let size = message.properties.len() + shared.len();
+        let size = message.properties.len()
+            + request.properties.len()
+            + broker.own_properties.len()
+            + UNIQUE_ID_PROPERTY_BYTES_MAX;
+        if size > PROPERTIES_BYTES_MAX {
             return Err(SendError::PropertiesTooLarge { size, limit: PROPERTIES_BYTES_MAX });
         }
         messages.push(message);
@@ -314,12 +337,14 @@ fn admit_batch(
         return Err(SendError::NoBody(request.topic.to_owned()));
     }
     for message in messages {
-        let mut stored = Vec::with_capacity(message.properties.len() + shared.len());
-        properties::push_kept(&mut stored, message.properties, is_client_property);
-        properties::push_kept(&mut stored, &shared, |name| name != properties::UNIQ_KEY.as_bytes());
-        if Properties::new(&stored).get(properties::UNIQ_KEY).is_none() {
-            properties::push(&mut stored, properties::UNIQ_KEY, &broker.unique_id());
-        }
+        let [unique_id, tag] = Properties::new(message.properties).get_many([properties::UNIQ_KEY, properties::TAGS]);
+        let mut stored = std::mem::take(&mut appends.stored);
+        stored.clear();
+        // What the batch says of itself goes with each of its messages, but for its own id.
+        properties::push_kept(&mut stored, request.properties, |name| {
+            is_client_property(name) && name != properties::UNIQ_KEY.as_bytes()
+        });
+        store_properties(broker, message.properties, unique_id, &mut stored, &mut Vec::new());
         let draft = Draft {
             topic,
             queue_id,
@@ -329,9 +354,12 @@ fn admit_batch(
             born_host: request.born_host,
             reconsume_times: request.reconsume_times,
             settles: 0,
+            tag_hash: tag.map_or(0, java_string_hash),
             body: message.body,
         };
-        draft.push(broker, stored, None, appends)?;
+        let pushed = draft.push(broker, &mut stored, None, appends);
+        appends.stored = stored;
+        pushed?;
     }
     Ok(())
 }
@@ -348,15 +376,28 @@ fn is_client_property(name: &[u8]) -> bool {
     !reserved.iter().any(|reserved| reserved.as_bytes() == name)
 }
 
-/// Properties as they are stored: the client's and the broker's.
-fn stored_properties(broker: &Broker, given: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(given.len() + broker.own_properties.len() + 64);
-    properties::push_kept(&mut stored, given, is_client_property);
-    if Properties::new(&stored).get(properties::UNIQ_KEY).is_none() {
-        properties::push(&mut stored, properties::UNIQ_KEY, &broker.unique_id());
+/// Most bytes that the property with a generated unique id takes: name, two separators, 56 digits.
+const UNIQUE_ID_PROPERTY_BYTES_MAX: usize = properties::UNIQ_KEY.len() + 2 + 56;
+
+/// Appends properties as they are stored, the client's and the broker's, to `stored`, and the unique id of the
+/// message to `unique_ids`.
+fn store_properties(
+    broker: &Broker,
+    given: &[u8],
+    unique_id: Option<&str>,
+    stored: &mut Vec<u8>,
+    unique_ids: &mut Vec<u8>,
+) {
+    properties::push_kept(stored, given, is_client_property);
+    match unique_id {
+        Some(unique_id) => unique_ids.extend_from_slice(unique_id.as_bytes()),
+        None => {
+            let unique_id = broker.unique_id();
+            properties::push(stored, properties::UNIQ_KEY, &unique_id);
+            unique_ids.extend_from_slice(unique_id.as_bytes());
+        }
     }
     stored.extend_from_slice(&broker.own_properties);
-    stored
 }
 
 /// A record under way: everything but where it ends up.
@@ -378,6 +419,8 @@ pub struct Draft<'a> {
     pub reconsume_times: i32,
     /// Position of the record that this one settles, or 0.
     pub settles: u64,
+    /// Hash of its tag, by which pulls are filtered; 0 without a tag.
+    pub tag_hash: i32,
     /// Body.
     pub body: &'a [u8],
 }
@@ -387,22 +430,22 @@ impl Draft<'_> {
     pub fn push(
         self,
         broker: &Broker,
-        mut stored: Vec<u8>,
+        stored: &mut Vec<u8>,
         delay: Option<Delay>,
         appends: &mut Appends,
     ) -> Result<(), SendError> {
         let Some(delay) = delay else {
             let queue = broker.queue_number(self.topic, self.queue_id)?;
-            return self.push_record(broker, self.topic, self.queue_id, queue, &stored, None, appends);
+            return self.push_record(broker, self.topic, self.queue_id, queue, stored, None, appends);
         };
-        self.push_origin(&mut stored);
-        properties::push(&mut stored, properties::TIMER_OUT_MS, &delay.due_ms.to_string());
+        self.push_origin(stored);
+        properties::push(stored, properties::TIMER_OUT_MS, &delay.due_ms.to_string());
         let (waiting, queue_id) = match delay.level {
             Some(level) => (&broker.schedule_topic, level as i32 - 1),
             None => (&broker.timer_topic, 0),
         };
         let queue = broker.queue_number(waiting, queue_id)?;
-        self.push_record(broker, waiting, queue_id, queue, &stored, Some(delay.due_ms), appends)
+        self.push_record(broker, waiting, queue_id, queue, stored, Some(delay.due_ms), appends)
     }
 
     /// Adds the record as a half message.
@@ -447,7 +490,6 @@ impl Draft<'_> {
         if stored.len() > PROPERTIES_BYTES_MAX {
             return Err(SendError::PropertiesTooLarge { size: stored.len(), limit: PROPERTIES_BYTES_MAX });
         }
-        let tag_hash = Properties::new(stored).get(properties::TAGS).map_or(0, java_string_hash);
         let record = NewRecord {
             topic: &topic.settings.name,
             queue_id,
@@ -461,7 +503,7 @@ impl Draft<'_> {
             body: self.body,
             properties: stored,
         };
-        appends.batch.push(record, queue, tag_hash, due_ms)?;
+        appends.batch.push(record, queue, self.tag_hash, due_ms)?;
         appends.has_due |= due_ms.is_some();
         Ok(())
     }

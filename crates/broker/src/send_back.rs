@@ -117,9 +117,10 @@ pub fn send_back(broker: &Broker, request: &SendBack, appends: &mut Appends) -> 
         born_host: record.born_host(),
         reconsume_times: times.saturating_add(1),
         settles: 0,
+        tag_hash: record.tag_hash(),
         body: record.body(),
     };
-    draft.push(broker, copied_properties(&record, level), delay, appends)?;
+    draft.push(broker, &mut copied_properties(&record, level), delay, appends)?;
     Ok(())
 }
 

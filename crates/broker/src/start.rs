@@ -307,6 +307,7 @@ impl RunningBroker {
         self.broker.shutdown.cancel();
         self.workers.stop();
         self.worker_threads.join();
+        self.broker.registrations.give_up_telling(i64::MAX);
         self.broker.writer.stop();
         for thread in self.threads {
             // A panic was already reported by the thread itself.

@@ -28,6 +28,12 @@ pub struct Appends {
     pub marks: Vec<(usize, Mark)>,
     /// Whether any of them is due at some time.
     pub has_due: bool,
+    /// Whether a topic was created for any of them: their answers wait until nameservers know of it.
+    pub created_topic: bool,
+    /// Unique ids of the messages, one after another.
+    pub unique_ids: Vec<u8>,
+    /// Room for the properties of the record under way.
+    pub stored: Vec<u8>,
 }
 
 impl Appends {
@@ -36,6 +42,8 @@ impl Appends {
         self.batch.clear();
         self.marks.clear();
         self.has_due = false;
+        self.created_topic = false;
+        self.unique_ids.clear();
     }
 }
 

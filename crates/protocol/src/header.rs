@@ -76,6 +76,7 @@ struct Span {
 }
 
 impl FieldSpans {
+    #[inline]
     fn push(&mut self, name: Span, value: Span) -> Result<(), HeaderError> {
         if self.spans.len() == FIELDS_MAX {
             return Err(HeaderError::TooManyFields);

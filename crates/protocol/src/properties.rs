@@ -77,13 +77,21 @@ impl<'a> Properties<'a> {
 
     /// Value of the last item of that name, which is the one Java keeps.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        let mut found = None;
+        let [found] = self.get_many([name]);
+        found
+    }
+
+    /// Values of the last items of several names, found in one pass.
+    pub fn get_many<const N: usize>(&self, names: [&str; N]) -> [Option<&'a str>; N] {
+        let mut found: [Option<&[u8]>; N] = [None; N];
         for item in self.bytes.split(|byte| *byte == ITEM_END) {
-            if item.len() > name.len() && item[name.len()] == NAME_END && &item[..name.len()] == name.as_bytes() {
-                found = std::str::from_utf8(&item[name.len() + 1..]).ok();
+            for (name, found) in names.iter().zip(&mut found) {
+                if item.get(name.len()) == Some(&NAME_END) && item.starts_with(name.as_bytes()) {
+                    *found = Some(&item[name.len() + 1..]);
+                }
             }
         }
-        found
+        found.map(|value| value.and_then(|value| std::str::from_utf8(value).ok()))
     }
 }
 

@@ -8,7 +8,6 @@ use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::Codec;
 use protocol::header::Header;
 use protocol::message_id::OffsetMessageId;
-use protocol::properties::{self, Properties};
 use protocol::requests::{ConsumerSendMsgBack, EndTransaction, SendMessage};
 use protocol::sys_flag::SysFlag;
 use protocol::writer::FrameWriter;
@@ -43,8 +42,6 @@ pub fn is_appending(code: RequestCode) -> bool {
 pub struct AppendingTurn {
     appends: Appends,
     answers: Vec<PendingAnswer>,
-    /// Unique ids of the messages, one after another.
-    unique_ids: Vec<u8>,
     origin: Option<(Arc<Broker>, Arc<Connection>)>,
 }
 
@@ -56,11 +53,7 @@ struct PendingAnswer {
 
 enum AnswerKind {
     /// To a send: where the message went.
-    Placed {
-        admitted: Admitted,
-        /// Where its unique id lies in `unique_ids`.
-        unique_id: (u32, u32),
-    },
+    Placed(Admitted),
     /// To anything else: that it was done.
     Done,
     /// The request wants no answer.
@@ -95,9 +88,8 @@ impl AppendingTurn {
 
     fn admit_send(&mut self, call: &mut Call<'_>) {
         match self.try_send(call) {
-            Ok((admitted, unique_id)) => {
-                let kind =
-                    if call.header.is_oneway() { AnswerKind::None } else { AnswerKind::Placed { admitted, unique_id } };
+            Ok(admitted) => {
+                let kind = if call.header.is_oneway() { AnswerKind::None } else { AnswerKind::Placed(admitted) };
                 self.answers.push(PendingAnswer { opaque: call.header.opaque, codec: call.codec, kind });
             }
             Err(refusal) => {
@@ -109,7 +101,7 @@ impl AppendingTurn {
         }
     }
 
-    fn try_send(&mut self, call: &Call<'_>) -> Result<(Admitted, (u32, u32)), Refusal> {
+    fn try_send(&mut self, call: &Call<'_>) -> Result<Admitted, Refusal> {
         let header: SendMessage<'_> = call.read()?;
         let given = header.properties.as_deref().unwrap_or_default();
         let request = SendRequest {
@@ -127,14 +119,7 @@ impl AppendingTurn {
             batch: header.batch.unwrap_or(false),
             body: call.body,
         };
-        let admitted =
-            send::admit(call.broker, &request, &mut self.appends).map_err(|error| Refusal::new(error.code(), error))?;
-        let start = self.unique_ids.len() as u32;
-        if !request.batch {
-            let id = Properties::new(request.properties).get(properties::UNIQ_KEY).unwrap_or_default();
-            self.unique_ids.extend_from_slice(id.as_bytes());
-        }
-        Ok((admitted, (start, self.unique_ids.len() as u32)))
+        send::admit(call.broker, &request, &mut self.appends).map_err(|error| Refusal::new(error.code(), error))
     }
 
     fn admit_send_back(&mut self, call: &Call<'_>) -> Result<bool, Refusal> {
@@ -185,6 +170,10 @@ impl AppendingTurn {
             return self;
         }
         match broker.writer.submit(self) {
+            Submitted::Done(turn, Ok(())) if turn.appends.created_topic => {
+                turn.answer_when_told();
+                Box::default()
+            }
             Submitted::Done(mut turn, result) => {
                 let outcome = result.as_ref().map_or_else(Outcome::Refused, |()| Outcome::Stored);
                 turn.write_answers(broker, outcome, replies);
@@ -193,6 +182,14 @@ impl AppendingTurn {
             }
             Submitted::Later => Box::default(),
         }
+    }
+
+    /// Answers once nameservers know of the topics that were created.
+    fn answer_when_told(self: Box<Self>) {
+        let Some((broker, connection)) = self.origin.clone() else { return };
+        broker.clone().registrations.when_told(broker.clock.now_ms(), move || {
+            connection.send(|out| self.write_answers(&broker, Outcome::Stored, out));
+        });
     }
 
     fn reset(&mut self) {
@@ -204,7 +201,6 @@ impl AppendingTurn {
         }
         self.appends.clear();
         self.answers.clear();
-        self.unique_ids.clear();
         self.origin = None;
     }
 
@@ -229,7 +225,7 @@ impl AppendingTurn {
             match &answer.kind {
                 AnswerKind::None => {}
                 AnswerKind::Done => FrameWriter::response(out, answer.codec, code, answer.opaque, None).finish(b""),
-                AnswerKind::Placed { admitted, unique_id } => {
+                AnswerKind::Placed(admitted) => {
                     let records = &placed[admitted.first_record..admitted.first_record + admitted.records];
                     let frame = FrameWriter::response(out, answer.codec, code, answer.opaque, None);
                     let mut frame = send_fields(broker, frame)
@@ -243,7 +239,8 @@ impl AppendingTurn {
                         })
                         .integer("queueId", admitted.queue_id)
                         .unsigned("queueOffset", records.first().map_or(0, |record| record.queue_offset));
-                    let id = &self.unique_ids[unique_id.0 as usize..unique_id.1 as usize];
+                    let (start, end) = admitted.unique_id;
+                    let id = &self.appends.unique_ids[start as usize..end as usize];
                     if let Ok(id) = std::str::from_utf8(id)
                         && !id.is_empty()
                     {
@@ -262,7 +259,9 @@ impl Submission for AppendingTurn {
     }
 
     fn complete(self: Box<Self>, outcome: Outcome<'_>) {
-        if let Some((broker, connection)) = &self.origin {
+        if let (true, Outcome::Stored) = (self.appends.created_topic, outcome) {
+            self.answer_when_told();
+        } else if let Some((broker, connection)) = &self.origin {
             connection.send(|out| self.write_answers(broker, outcome, out));
         }
     }

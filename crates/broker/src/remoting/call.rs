@@ -106,18 +106,26 @@ impl<'a> Call<'a> {
         answer.finish(b"");
     }
 
-    /// Answers once every change of metadata so far is on disk.
+    /// Answers once every change of metadata so far is on disk, and nameservers have heard of new topics.
     pub fn answer_when_saved(&mut self) {
         if self.header.is_oneway() {
             return;
         }
         let (connection, codec, opaque) = (self.connection.clone(), self.codec, self.header.opaque);
+        // The metadata thread ends with the broker, so what waits there must not keep the broker.
+        let broker = Arc::downgrade(self.broker);
         self.broker.meta.when_saved(move |saved| {
             let (code, remark) = match saved {
                 true => (ResponseCode::SUCCESS, None),
                 false => (ResponseCode::SYSTEM_ERROR, Some("the change is in force but could not be saved")),
             };
-            connection.send(|out| FrameWriter::response(out, codec, code, opaque, remark).finish(b""));
+            let answer = move || {
+                connection.send(|out| FrameWriter::response(out, codec, code, opaque, remark).finish(b""));
+            };
+            match broker.upgrade() {
+                Some(broker) => broker.registrations.when_told(broker.clock.now_ms(), answer),
+                None => answer(),
+            }
         });
     }
 }

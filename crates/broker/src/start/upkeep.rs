@@ -115,6 +115,7 @@ pub async fn tick(broker: Arc<Broker>) {
         }
         let now_ms = broker.clock.now_ms();
         broker.offsets.save_changed();
+        broker.registrations.give_up_telling(now_ms);
         broker.writer.give_up_waiting(broker.config.sync_flush_timeout.as_millis() as i64);
         if now_ms - sample_ms >= 1_000 || now_ms < sample_ms {
             sample_ms = now_ms;

@@ -13,7 +13,6 @@ pub mod decide;
 pub mod delay;
 pub mod groups;
 pub mod held_pulls;
-pub mod log_shim;
 pub mod membership;
 pub mod meta;
 pub mod names;

@@ -314,7 +314,7 @@ impl RunningBroker {
             let _ = thread.join();
         }
         self.broker.offsets.save_changed();
-        upkeep::checkpoint(&self.broker);
+        upkeep::close(&self.broker);
         let (sender, saved) = std::sync::mpsc::channel();
         self.broker.meta.when_saved(move |ok| {
             let _ = sender.send(ok);

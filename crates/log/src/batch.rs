@@ -1,11 +1,15 @@
 //! Records that go into the log together.
 
-use protocol::properties::{self, Properties};
+use protocol::properties;
 use protocol::record::{EncodeError, NewRecord};
 
 use crate::key_index::key_hash;
 use crate::position::{LogPosition, QueueNumber};
 
+/// Ends the name of a property.
+const NAME_END: u8 = 1;
+/// Ends a property.
+const ITEM_END: u8 = 2;
 /// A record that is not due at any time.
 pub(crate) const NOT_DUE: i64 = i64::MIN;
 
@@ -60,7 +64,7 @@ impl Batch {
         Batch::default()
     }
 
-    /// Adds a record for `queue`. `tag_hash` is what pulls filter on. A record that must come back at `due_ms` has to
+    /// Adds a record for `queue`, which must be the one that the record names. `tag_hash` is what pulls filter on. A record that must come back at `due_ms` has to
     /// carry the same number as property `TIMER_OUT_MS`, for that is what recovery reads.
     pub fn push(
         &mut self,
@@ -134,14 +138,24 @@ impl Batch {
 
 /// Appends the hashes under which a record is found: its unique key and each blank-separated word of its keys.
 pub(crate) fn push_key_hashes(topic: &str, properties: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u64>) {
-    if properties.is_empty() {
-        return;
+    // One pass over the properties: this is done for every message. Of several items of one name the last counts.
+    let (mut unique, mut words) = (None, None);
+    for item in properties.split(|byte| *byte == ITEM_END) {
+        if let Some(value) = value_of(item, properties::UNIQ_KEY) {
+            unique = Some(value);
+        } else if let Some(value) = value_of(item, properties::KEYS) {
+            words = Some(value);
+        }
     }
-    let properties = Properties::new(properties);
-    if let Some(unique) = properties.get(properties::UNIQ_KEY) {
+    if let Some(unique) = unique.and_then(|value| std::str::from_utf8(value).ok()) {
         out.push(key_hash(topic, unique, scratch));
     }
-    if let Some(keys) = properties.get(properties::KEYS) {
-        out.extend(keys.split(' ').filter(|key| !key.is_empty()).map(|key| key_hash(topic, key, scratch)));
+    if let Some(words) = words.and_then(|value| std::str::from_utf8(value).ok()) {
+        out.extend(words.split(' ').filter(|word| !word.is_empty()).map(|word| key_hash(topic, word, scratch)));
     }
+}
+
+/// The value of a property item, if it has that name.
+fn value_of<'a>(item: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    item.strip_prefix(name.as_bytes())?.strip_prefix(&[NAME_END])
 }

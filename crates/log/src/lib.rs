@@ -7,6 +7,42 @@
 //!
 //! The disk is a trait: [`RealDisk`] below a directory, [`MemoryDisk`] for tests that cut the power.
 //!
+//! ```
+//! use std::sync::Arc;
+//! use apogee_log::{Batch, Log, LogConfig, MemoryDisk, NewRecord, PullLimits, PullOutcome};
+//!
+//! let disk = Arc::new(MemoryDisk::new());
+//! let config = LogConfig { segment_bytes: 1 << 16, ..LogConfig::default() };
+//! let (log, recovery) = Log::open(disk, config, &mut |_record| {})?;
+//! println!("{recovery}");
+//!
+//! let queue = log.queue("orders", 0)?;
+//! let host = "127.0.0.1:10911".parse()?;
+//! let mut batch = Batch::new();
+//! let record = NewRecord {
+//!     topic: "orders",
+//!     queue_id: 0,
+//!     flag: 0,
+//!     sys_flag: Default::default(),
+//!     born_timestamp_ms: 1,
+//!     born_host: host,
+//!     store_host: host,
+//!     reconsume_times: 0,
+//!     prepared_transaction_offset: 0,
+//!     body: b"hello",
+//!     properties: b"",
+//! };
+//! batch.push(record, queue, 0, None)?;
+//! log.append(&mut batch, 2)?;
+//! assert_eq!(batch.placed()[0].queue_offset, 0);
+//!
+//! let limits = PullLimits { max_messages: 32, max_bytes: 1 << 18 };
+//! let mut records = Vec::new();
+//! let pulled = log.pull(queue, 0, limits, &|_tag_hash| true, &mut records)?;
+//! assert_eq!(pulled.outcome, PullOutcome::Found { count: 1 });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! **Walls:** no runtime, no clock (time comes in as an argument), no RocketMQ requests. Files are drawn in
 //! `docs/formats/log.md`.
 //!

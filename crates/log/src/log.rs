@@ -1,7 +1,7 @@
 //! The log as others see it.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::properties;
@@ -39,6 +39,10 @@ pub struct Log {
     /// Held while a segment is made ahead; a checkpoint must not delay that.
     pub(crate) preparing: Mutex<()>,
     durable: AtomicU64,
+    /// What the writer knows, for those who must not wait for a disk that stalls.
+    written: AtomicU64,
+    last_store_ms: AtomicI64,
+    is_fenced: AtomicBool,
 }
 
 /// The offsets of a queue.
@@ -120,8 +124,11 @@ impl Log {
         published: Published,
         stated: u64,
     ) -> Log {
-        let durable = AtomicU64::new(writer.end);
         Log {
+            durable: AtomicU64::new(writer.end),
+            written: AtomicU64::new(writer.end),
+            last_store_ms: AtomicI64::new(writer.last_store_ms),
+            is_fenced: AtomicBool::new(false),
             disk,
             config,
             log,
@@ -130,7 +137,6 @@ impl Log {
             syncing: Mutex::new(()),
             maintenance: Mutex::new(Maintenance { stated, doomed: Vec::new() }),
             preparing: Mutex::new(()),
-            durable,
         }
     }
 
@@ -181,6 +187,7 @@ impl Log {
         self.classify_settled(batch)?;
         let mut writer = self.writer();
         let appended = writer.append(&self.log, batch, now_ms)?;
+        self.note_written(appended);
         // The writer stays locked, so that batches are published in the order of the log.
         if !writer.withhold(batch, self.config.visibility) {
             self.published_mut().publish(&batch.entries, &batch.keys, appended.end.0);
@@ -188,6 +195,17 @@ impl Log {
         drop(writer);
         batch.set_placed();
         Ok(appended)
+    }
+
+    fn note_written(&self, appended: Appended) {
+        self.written.store(appended.end.0, Ordering::Release);
+        self.last_store_ms.store(appended.store_timestamp_ms, Ordering::Relaxed);
+    }
+
+    /// Lets nothing be written any more.
+    pub(crate) fn fence(&self) {
+        self.is_fenced.store(true, Ordering::Relaxed);
+        self.writer().is_fenced = true;
     }
 
     /// Finds out which of the records that the batch settles are in the due index, before any lock is taken: that
@@ -219,7 +237,7 @@ impl Log {
             writer.start_sync()
         };
         if let Err(error) = self.sync_files(&todo) {
-            self.writer().is_fenced = true;
+            self.fence();
             return Err(SyncError::Io(error));
         }
         if self.config.visibility == Visibility::Durable {
@@ -238,7 +256,7 @@ impl Log {
 
     /// Position after the last written record.
     pub fn end(&self) -> LogPosition {
-        LogPosition(self.writer().end)
+        LogPosition(self.written.load(Ordering::Acquire))
     }
 
     /// Position up to which the log survives a power cut.
@@ -311,6 +329,7 @@ impl Log {
                 return Ok(false);
             }
             let appended = writer.append(&self.log, &mut batch, i64::MIN)?;
+            self.note_written(appended);
             writer.set_next(number.0, None);
             let withheld = writer.withhold(&batch, self.config.visibility);
             let mut published = self.published_mut();
@@ -323,24 +342,39 @@ impl Log {
         Ok(true)
     }
 
-    /// Figures about the log.
+    /// Store time of the newest record.
+    pub(crate) fn last_store_ms(&self) -> i64 {
+        self.last_store_ms.load(Ordering::Relaxed)
+    }
+
+    /// Topic and queue id of every queue, those that are the log's own left out.
+    pub fn queues(&self) -> Vec<(String, u32)> {
+        let published = self.published();
+        let names = published.queues.names().filter(|(topic, _)| *topic != DELETED_QUEUES);
+        names.map(|(topic, queue_id)| (topic.to_owned(), queue_id)).collect()
+    }
+
+    /// Store time of the oldest message that is there, in milliseconds since 1970.
+    pub fn earliest_store_timestamp_ms(&self) -> Option<i64> {
+        let mut bytes = Vec::new();
+        self.read(self.start(), &mut bytes).ok()?;
+        Record::parse(&bytes).ok().map(|record| record.store_timestamp_ms())
+    }
+
+    /// Figures about the log. Looks at every queue.
     pub fn stats(&self) -> LogStats {
-        let (end, last_store_timestamp_ms, is_fenced) = {
-            let writer = self.writer();
-            (LogPosition(writer.end), writer.last_store_ms, writer.is_fenced)
-        };
         let published = self.published();
         let (index_bytes, index_memory_bytes) = published.queues.bytes();
         LogStats {
             start: self.start(),
-            end,
+            end: self.end(),
             durable: self.durable(),
             segments: self.log.segments().len(),
-            last_store_timestamp_ms,
+            last_store_timestamp_ms: self.last_store_ms(),
             queues: published.queues.live(),
             index_bytes,
             index_memory_bytes,
-            is_fenced,
+            is_fenced: self.is_fenced.load(Ordering::Relaxed),
         }
     }
 }

@@ -88,8 +88,8 @@ pub struct Recovery {
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stop = if self.was_clean { "clean" } else { "unclean" };
-        write!(f, "log opened after a {stop} stop: {} queues, ends at {}", self.queues, self.end)?;
+        let stop = if self.was_clean { "a clean" } else { "an unclean" };
+        write!(f, "log opened after {stop} stop: {} queues, ends at {}", self.queues, self.end)?;
         write!(f, ", {} records read from {} on", self.records, self.replayed_from)?;
         if let Some(reason) = self.rebuilt {
             write!(f, ", indexes rebuilt ({reason})")?;

@@ -264,6 +264,11 @@ impl QueueIndex {
         queue.defined_in = define_in(&mut self.files, number, queue);
     }
 
+    /// Topic and queue id of every queue.
+    pub fn names(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.queues.iter().filter(|queue| !queue.is_dead).map(|queue| (&*queue.topic, queue.queue_id))
+    }
+
     /// How many queues there are.
     pub fn live(&self) -> usize {
         self.live

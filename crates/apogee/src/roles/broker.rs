@@ -11,7 +11,7 @@ use broker::start::{self, RunningBroker, StartError};
 use clap::Args;
 
 use super::stopping::StopSignal;
-use super::{DEFAULT_DATA_DIR, open_files};
+use super::{DEFAULT_DATA_DIR, logging, open_files};
 use crate::command_line::Access;
 use crate::output;
 use crate::topic::name_and_value;
@@ -43,18 +43,22 @@ pub struct BrokerArguments {
     explain_config: bool,
 }
 
-/// Loads settings from all sources, and says what the operator should know about them.
+/// Loads settings from all sources.
 pub fn settings(file: Option<&PathBuf>, command_line: &[(String, String)], host: &Host) -> anyhow::Result<Loaded> {
-    let environment: Vec<(String, String)> = std::env::vars().collect();
+    // Named like a setting, but ours.
+    let environment: Vec<(String, String)> = std::env::vars().filter(|(name, _)| name != logging::VARIABLE).collect();
     let sources = Sources { file: file.map(PathBuf::as_path), environment: &environment, command_line };
-    let loaded = load(&sources, host).context("the broker's settings are wrong")?;
+    load(&sources, host).context("the broker's settings are wrong")
+}
+
+/// Says what the operator should know about the settings.
+pub fn comment(loaded: &Loaded) {
     for note in loaded.report.notes() {
         tracing::info!("{note}");
     }
     for alert in loaded.report.alerts() {
         tracing::warn!("{alert}");
     }
-    Ok(loaded)
 }
 
 /// Starts a broker; an error about a port names `port_flag`, with which another one is chosen.
@@ -88,6 +92,7 @@ pub fn run(arguments: &BrokerArguments, access: &Access) -> anyhow::Result<ExitC
         output::line(print::print_config(&loaded).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
+    comment(&loaded);
     let signal = StopSignal::listen()?;
     let running = start(loaded, |key| format!("{key} in the file, or --set {key}=…"))?;
     announce(&running, access)?;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Variable that chooses what is said, such as `info,broker=debug`.
-const VARIABLE: &str = "APOGEE_LOG";
+pub const VARIABLE: &str = "APOGEE_LOG";
 
 /// Starts to log. Servers say what happens; tools keep quiet unless something is wrong.
 pub fn start(is_role: bool) {

@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use broker::config::host::Host;
 use broker::start::RunningBroker;
 use clap::Args;
+use client::{Admin, Connections, Nameservers};
 
 use super::nameserver::{DEFAULT_PORT, NameserverSetup, RunningNameserver};
 use super::stopping::StopSignal;
@@ -17,6 +19,11 @@ use crate::output;
 
 /// Name of the broker when none is configured: that of every tutorial.
 const BROKER_NAME: &str = "broker-a";
+
+/// Time that the broker gets to register before we say that all is up.
+const REGISTRATION_MAX: Duration = Duration::from_secs(5);
+/// Time between two looks whether it has.
+const REGISTRATION_POLL: Duration = Duration::from_millis(10);
 
 /// Flags of `up`.
 #[derive(Debug, Args)]
@@ -35,13 +42,13 @@ pub struct UpArguments {
     #[arg(long, visible_alias = "host", value_name = "IP")]
     advertise: Option<IpAddr>,
     /// Port of the nameserver
-    #[arg(long, value_name = "PORT", default_value_t = DEFAULT_PORT)]
+    #[arg(long, value_name = "PORT", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     nameserver_port: u16,
     /// Port of the broker [default: 10911, unless the file has listenPort]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     broker_port: Option<u16>,
     /// Second port of the broker, for clients with the VIP channel [default: the broker's port minus 2]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     fast_port: Option<u16>,
     /// Configuration of the broker: the broker.conf of a stock broker, or TOML
     #[arg(long, short, value_name = "FILE")]
@@ -80,6 +87,7 @@ pub fn run(arguments: &UpArguments, access: &Access) -> anyhow::Result<ExitCode>
             return Err(error);
         }
     };
+    wait_until_registered(&nameserver)?;
     announce(&nameserver, &broker, access)?;
     signal.wait();
     broker.stop();
@@ -92,7 +100,7 @@ fn start_broker(
     access: &Access,
     nameserver: &RunningNameserver,
 ) -> anyhow::Result<RunningBroker> {
-    let own = format!("127.0.0.1:{}", nameserver.address.port());
+    let own = own_address(nameserver);
     let others = access.nameservers.iter().map(|others| format!(";{others}"));
     let settings = arguments.settings(std::iter::once(own).chain(others).collect());
     let host = Host {
@@ -101,10 +109,37 @@ fn start_broker(
         data_dir: arguments.data_dir.clone(),
     };
     let loaded = broker_role::settings(arguments.config.as_ref(), &settings, &host)?;
+    if arguments.config.is_some() {
+        broker_role::comment(&loaded);
+    }
     broker_role::start(loaded, |key| match key {
         "fastListenPort" => "--fast-port, or fastListenPort in the file".to_owned(),
         _ => "--broker-port, or listenPort in the file".to_owned(),
     })
+}
+
+/// Waits until the nameserver knows the broker, so that the first command finds it.
+fn wait_until_registered(nameserver: &RunningNameserver) -> anyhow::Result<()> {
+    let admin = Admin::new(Nameservers::parse(&own_address(nameserver), Connections::default())?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let registered = runtime.block_on(async {
+        let polling = async {
+            let mut ticks = tokio::time::interval(REGISTRATION_POLL);
+            while admin.masters().await.is_err() {
+                ticks.tick().await;
+            }
+        };
+        tokio::time::timeout(REGISTRATION_MAX, polling).await
+    });
+    if registered.is_err() {
+        tracing::warn!("the broker has not registered with the nameserver yet");
+    }
+    Ok(())
+}
+
+/// The nameserver's address, for this machine.
+fn own_address(nameserver: &RunningNameserver) -> String {
+    format!("127.0.0.1:{}", nameserver.address.port())
 }
 
 fn announce(nameserver: &RunningNameserver, broker: &RunningBroker, access: &Access) -> std::io::Result<()> {
@@ -118,7 +153,7 @@ fn announce(nameserver: &RunningNameserver, broker: &RunningBroker, access: &Acc
             "data_dir": config.data_dir,
         }));
     }
-    let own = format!("127.0.0.1:{}", nameserver.address.port());
+    let own = own_address(nameserver);
     let flag = if own == DEFAULT_NAMESERVER { String::new() } else { format!(" -n {own}") };
     output::line(&format!("apogee {} is up", env!("CARGO_PKG_VERSION")))?;
     output::line(&format!("  nameserver  {}", nameserver.address))?;

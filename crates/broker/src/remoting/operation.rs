@@ -1,6 +1,5 @@
 //! How the broker is doing and what it was told: GET_BROKER_RUNTIME_INFO (28) and GET_BROKER_CONFIG (26).
 
-use crate::log_shim::LogShim as _;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
@@ -66,7 +65,7 @@ fn runtime_table(broker: &Broker) -> BTreeMap<&'static str, String> {
         ("putMessageAverageSize", text(&average)),
         ("commitLogMinOffset", text(&stats.start.0)),
         ("commitLogMaxOffset", text(&stats.end.0)),
-        ("earliestMessageTimeStamp", text(&broker.log.earliest_store_time().unwrap_or(-1))),
+        ("earliestMessageTimeStamp", text(&broker.log.earliest_store_timestamp_ms().unwrap_or(-1))),
         ("commitLogDiskRatio", text(&disk_ratio)),
         ("consumeQueueDiskRatio", text(&disk_ratio)),
         ("commitLogDirCapacity", capacity),

@@ -1,6 +1,5 @@
 //! What the log knows at start that is nowhere else.
 
-use crate::log_shim::LogShim as _;
 use std::collections::BTreeMap;
 
 use protocol::properties;

@@ -12,6 +12,8 @@ use crate::writer::{Appends, Outcome};
 
 /// Time between two checkpoints.
 const CHECKPOINT_PERIOD_MS: i64 = 5_000;
+/// The same while there are queues that no checkpoint names.
+const NEW_QUEUE_PERIOD_MS: i64 = 500;
 /// Time between two looks at what may be deleted.
 const CLEAN_PERIOD_MS: i64 = 10_000;
 /// Time between two looks at the log's own chores (next segment, key runs, due buckets).
@@ -24,21 +26,27 @@ pub fn run(broker: &Arc<Broker>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
     let (mut checkpoint_ms, mut clean_ms) = (broker.clock.now_ms(), broker.clock.now_ms());
     let mut checkpointed = broker.log.end();
+    let mut queues = broker.log.stats().queues;
+    let mut healthy = true;
     loop {
         let stopped = runtime
             .block_on(async { tokio::time::timeout(MAINTAIN_PERIOD, broker.shutdown.cancelled()).await.is_ok() });
         if stopped {
             return;
         }
-        if let Err(error) = broker.log.maintain() {
-            tracing::warn!(%error, "a chore of the log failed; it is tried again");
+        let chores = broker.log.prepare().and_then(|_| broker.log.maintain());
+        if let (true, Err(error)) = (healthy, &chores) {
+            tracing::warn!(%error, "a chore of the log failed; it is tried until it works");
         }
+        healthy = chores.is_ok();
         let now_ms = broker.clock.now_ms();
-        if now_ms - checkpoint_ms >= CHECKPOINT_PERIOD_MS || now_ms < checkpoint_ms {
+        // After a power cut a queue that no checkpoint names would begin at offset 0 again.
+        let period_ms = if broker.log.stats().queues == queues { CHECKPOINT_PERIOD_MS } else { NEW_QUEUE_PERIOD_MS };
+        if now_ms - checkpoint_ms >= period_ms || now_ms < checkpoint_ms {
             checkpoint_ms = now_ms;
-            let end = broker.log.end();
-            if end != checkpointed && checkpoint(broker) {
-                checkpointed = end;
+            let (end, known) = (broker.log.end(), broker.log.stats().queues);
+            if (end != checkpointed || known != queues) && checkpoint(broker) {
+                (checkpointed, queues) = (end, known);
             }
         }
         if now_ms - clean_ms >= CLEAN_PERIOD_MS || now_ms < clean_ms {
@@ -55,6 +63,15 @@ pub fn checkpoint(broker: &Broker) -> bool {
         tracing::warn!(%error, "checkpoint failed; a restart would read more of the log");
     }
     written.is_ok()
+}
+
+/// Writes the last checkpoint and ends the log's life; says whether it worked.
+pub fn close(broker: &Broker) -> bool {
+    let closed = broker.log.close(&|disk| snapshot::write(disk, &broker.transactions()));
+    if let Err(error) = &closed {
+        tracing::warn!(%error, "the log was not closed cleanly; the next start reads more of it");
+    }
+    closed.is_ok()
 }
 
 /// Deletes what is old, at the hours for it or when the disk fills up.

@@ -9,8 +9,10 @@ use crate::disk::{Disk, DiskFile, read_exact_at};
 
 /// Directory of the queue index.
 pub(crate) const DIR: &str = "index";
-/// Items are collected up to so many bytes before they are written.
-const PENDING_BYTES_MAX: usize = 256 << 10;
+/// So many bytes of items are worth a write.
+const FLUSH_BYTES_MIN: usize = 256 << 10;
+/// Items are collected up to so many bytes; then whoever adds one has to write them.
+const PENDING_BYTES_MAX: usize = 4 << 20;
 /// Bytes that one read of [`walk`] fetches: an item and the headers of several small ones.
 const WALK_BYTES: usize = 4096;
 
@@ -62,6 +64,20 @@ pub(crate) struct IndexFiles {
     dirty: Vec<Arc<dyn DiskFile>>,
     current_is_dirty: bool,
     dir_is_dirty: bool,
+}
+
+/// Items on their way to a file.
+pub(crate) struct Flush {
+    segment: u32,
+    file: Arc<dyn DiskFile>,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Flush {
+    pub fn write(&self) -> io::Result<()> {
+        self.file.write_at(&self.bytes, self.at)
+    }
 }
 
 struct IndexSegment {
@@ -176,6 +192,24 @@ impl IndexFiles {
             segment.last_position = segment.last_position.max(last_position);
         }
         place
+    }
+
+    /// Bytes to write at a place of a file, so that they need not be written under the lock that guards the index.
+    pub fn start_flush(&self) -> Option<Flush> {
+        if self.pending.len() < FLUSH_BYTES_MIN {
+            return None;
+        }
+        let file = self.segments.get(&self.current)?.file.clone();
+        Some(Flush { segment: self.current, file, at: self.written, bytes: self.pending.clone() })
+    }
+
+    /// Notes that a flush was written, unless somebody else wrote the same in the meantime.
+    pub fn flushed(&mut self, flush: &Flush) {
+        if (flush.segment, flush.at) == (self.current, self.written) {
+            self.written += flush.bytes.len() as u64;
+            self.pending.drain(..flush.bytes.len());
+            self.current_is_dirty = true;
+        }
     }
 
     /// Writes what waits in memory.

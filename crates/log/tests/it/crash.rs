@@ -215,6 +215,89 @@ fn a_crash_at_any_operation_loses_nothing_that_was_synced() {
 }
 
 #[test]
+fn a_checkpoint_that_fails_anywhere_can_be_repeated() {
+    let base = MemoryDisk::new();
+    let log = open(&base);
+    let delayed = |n: i64| message("rmq_sys_wheel_timer", 0, "d").due(n * 1_000_000);
+    let fill = |log: &apogee_log::Log, from: i64, to: i64| {
+        for n in from..to {
+            let keyed = message("a", 0, &n.to_string()).property("KEYS", "k");
+            append(log, &[keyed, delayed(n), message("b", n as u32, "idle")], n);
+        }
+    };
+    fill(&log, 0, 30);
+    checkpoint(&log);
+    let texts: Vec<String> = (0..90).map(|n| n.to_string()).collect();
+    for failing in 0.. {
+        let disk = base.fork();
+        let log = open(&disk);
+        log.due_until(0, 1).unwrap();
+        fill(&log, 30, 60);
+        disk.fail_operation(disk.operations() + failing, false);
+        let failed = log.checkpoint(&|_| Ok(())).is_err();
+        disk.heal();
+        assert_eq!(bodies(&log, "a", 0), texts[..60]);
+        let log = if log.stats().is_fenced { open(&disk.fork()) } else { log };
+        let check = |log: &apogee_log::Log, count: usize| {
+            assert_eq!(bodies(log, "a", 0), texts[..count], "operation {failing}");
+            assert_eq!(bodies(log, "b", 7), ["idle"]);
+            let keys = log.query_key("a", "k", 0, i64::MAX, 1000, &mut Vec::new()).unwrap();
+            assert_eq!(keys, count, "operation {failing}");
+        };
+        check(&log, 60);
+        check(&open(&disk.fork()), 60);
+        if !log.stats().is_fenced {
+            fill(&log, 60, 90);
+            check(&log, 90);
+            check(&open(&disk.fork()), 90);
+            checkpoint(&log);
+            checkpoint(&log);
+            check(&log, 90);
+            let again = open(&disk.fork());
+            check(&again, 90);
+            assert_eq!(again.due_until(i64::MAX / 2, 1000).unwrap().len(), 90, "operation {failing}");
+        }
+        if !failed {
+            assert!(failing > 10);
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_damaged_index_block_is_an_error_and_nothing_else() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    let texts = texts(150);
+    texts.iter().for_each(|text| drop(append(&log, &[message("a", 0, text)], 5)));
+    close(log);
+    let size = disk.content("index/0000000001").unwrap().len();
+    let limits = apogee_log::PullLimits { max_messages: 200, max_bytes: 1 << 20 };
+    let mut damaged = 0;
+    for byte in (0..size).step_by(3) {
+        let rotten = disk.fork();
+        rotten.tamper("index/0000000001", |bytes| bytes[byte] ^= 0x10).unwrap();
+        let log = open(&rotten);
+        let queue = log.find_queue("a", 0).unwrap();
+        let mut out = Vec::new();
+        match log.pull(queue, 0, limits, &|_| true, &mut out) {
+            Ok(_) => {
+                let found = protocol::record::records(&out).map(|record| record.body().to_vec());
+                assert!(found.zip(&texts).all(|(body, text)| body == text.as_bytes()), "byte {byte}");
+            }
+            Err(apogee_log::ReadError::DamagedIndex { .. }) => damaged += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+        assert_eq!(log.offsets(queue).max, 150, "byte {byte}");
+    }
+    assert!(damaged > 500, "{damaged}");
+    // Without a checkpoint everything is made anew.
+    disk.tamper("index/0000000001", |bytes| bytes[500] ^= 1).unwrap();
+    disk.remove("checkpoint").unwrap();
+    assert_eq!(bodies(&open(&disk), "a", 0), texts);
+}
+
+#[test]
 fn a_killed_recovery_can_be_repeated() {
     let (disk, texts, places) = filled();
     disk.tamper(SEGMENT, |bytes| bytes[places[7].0 + 50..].fill(0)).unwrap();

@@ -145,7 +145,7 @@ fn run(steps: &[Step], mut config: LogConfig) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
     #[test]
     fn nothing_durable_is_lost_when_readers_wait_for_syncs(steps in steps()) {
         run(&steps, durable_config());

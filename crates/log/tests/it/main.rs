@@ -7,6 +7,7 @@ mod crash;
 mod disk_full;
 mod due;
 mod durability;
+mod format;
 mod keys;
 mod model;
 mod queues;

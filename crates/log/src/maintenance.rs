@@ -1,0 +1,200 @@
+//! What has to be done from time to time: checkpoints, and files made or written before they are needed.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use crate::checkpoint::Checkpoint;
+use crate::disk::{Disk, DiskFile};
+use crate::due_index::{self, BucketWrite};
+use crate::key_index;
+use crate::log::{Log, SyncError, fingerprint};
+use crate::queue_index::files;
+use crate::segment;
+
+/// Queues whose tails are saved under one lock.
+const SAVE_AT_ONCE: usize = 1024;
+
+/// Writes the state of the log's owner to the disk, whole.
+pub type WriteState<'a> = &'a dyn Fn(&dyn Disk) -> io::Result<()>;
+
+/// What whoever maintains the files has to remember.
+pub(crate) struct Maintenance {
+    /// Records from here on are not in the state of the owner.
+    pub stated: u64,
+    /// Files that the next checkpoint does not name.
+    pub doomed: Vec<String>,
+}
+
+/// Why a checkpoint was not written. The one before still counts.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The log could not be synced.
+    #[error("the log could not be synced")]
+    Sync(#[from] SyncError),
+    /// An index or the checkpoint could not be written.
+    #[error("the indexes could not be written")]
+    Io(#[from] io::Error),
+    /// The owner could not write its state.
+    #[error("the state of the log's owner could not be written")]
+    State(#[source] io::Error),
+}
+
+impl Log {
+    /// Makes the next segment ahead of its use, so that no append has to wait for it. Call it from time to time;
+    /// returns whether there was something to do.
+    pub fn prepare(&self) -> io::Result<bool> {
+        let _one_at_a_time = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((base, spare)) = self.writer().wants_segment() else { return Ok(false) };
+        let bytes = self.config.segment_bytes;
+        let segment = segment::create(&*self.disk, segment::AHEAD_PATH, base, bytes, spare.as_deref())?;
+        segment.file.sync_data()?;
+        if !self.writer().offer_segment(segment)? {
+            self.disk.remove(segment::AHEAD_PATH)?;
+        }
+        self.disk.sync_dir(segment::DIR)?;
+        Ok(true)
+    }
+
+    /// Writes the indexes to their files, lets the owner write its `state`, and notes how far both are. A restart reads
+    /// the log from there.
+    ///
+    /// `state` has to be whole on disk when it returns, and has to contain every record before the position that
+    /// [`Log::end`] had when this was called.
+    pub fn checkpoint(&self, state: WriteState<'_>) -> Result<(), CheckpointError> {
+        let mut maintenance = self.maintenance();
+        self.write_checkpoint(&mut maintenance, Some(state))
+    }
+
+    /// Ends the use of the log with a checkpoint after which a restart has nothing to replay or to repair. Nothing can
+    /// be appended any more.
+    pub fn close(&self, state: WriteState<'_>) -> Result<(), CheckpointError> {
+        let mut maintenance = self.maintenance();
+        self.write_checkpoint(&mut maintenance, Some(state))?;
+        // Nothing is appended after this, so that what was synced is all there is.
+        self.fence();
+        if self.durable() == self.end() {
+            crate::open::remove_running_mark(&*self.disk)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write_checkpoint(
+        &self,
+        maintenance: &mut Maintenance,
+        state: Option<WriteState<'_>>,
+    ) -> Result<(), CheckpointError> {
+        self.write_keys(self.config.key_replay_bytes)?;
+        let log_start = self.log.start();
+        // Records before `indexed` are in the indexes that are saved below; in the queue index some after it may be
+        // too, which a replay takes well.
+        let (indexed, keyed, runs, resident, bucket_writes) = {
+            let mut published = self.published_mut();
+            let indexed = published.end;
+            maintenance.doomed.extend(published.keys.retire(log_start));
+            let keyed = published.keys.unsaved_from().unwrap_or(indexed);
+            let runs = published.keys.run_numbers();
+            let writes = published.due.start_writes(&mut maintenance.doomed);
+            (indexed, keyed, runs, published.queues.take_resident(), writes)
+        };
+        for numbers in resident.chunks(SAVE_AT_ONCE) {
+            self.published_mut().queues.save_tails(numbers);
+        }
+        self.write_buckets(bucket_writes, &mut maintenance.doomed)?;
+        self.write_index()?;
+        let (index, dirty, buckets) = {
+            let mut published = self.published_mut();
+            maintenance.doomed.extend(published.queues.retire(log_start));
+            let buckets = published.due.extents();
+            let files = published.queues.files();
+            files.flush()?;
+            let dirty = files.take_dirty();
+            (files.extent(), dirty, buckets)
+        };
+        // The log is synced after all that the index files mention was collected: they never know more than it.
+        let log_end = self.sync()?.0;
+        self.sync_index(dirty)?;
+        self.sync_buckets()?;
+        if let Some(state) = state {
+            state(&*self.disk).map_err(CheckpointError::State)?;
+            maintenance.stated = indexed;
+        }
+        let checkpoint = Checkpoint {
+            indexed,
+            keyed,
+            stated: maintenance.stated,
+            log_end,
+            fingerprint: fingerprint(&self.log, log_end)?,
+            last_store_ms: self.last_store_ms(),
+            index,
+            segments: self.log.segments().iter().map(|segment| (segment.base, segment.newest_ms())).collect(),
+            runs,
+            buckets,
+        };
+        checkpoint.write(&*self.disk)?;
+        for path in std::mem::take(&mut maintenance.doomed) {
+            self.disk.remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits of the indexes if it is much. Call it from time to time; it keeps their memory
+    /// bounded between checkpoints.
+    pub fn maintain(&self) -> io::Result<()> {
+        let mut maintenance = self.maintenance();
+        self.write_index()?;
+        self.write_keys(u64::MAX)?;
+        if self.config.due_buffer_entries <= self.published().due.waiting() {
+            let writes = self.published_mut().due.start_writes(&mut maintenance.doomed);
+            self.write_buckets(writes, &mut maintenance.doomed)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits of the queue index if it is much, while readers and appends go on.
+    fn write_index(&self) -> io::Result<()> {
+        let flush = self.published_mut().queues.files().start_flush();
+        let Some(flush) = flush else { return Ok(()) };
+        flush.write()?;
+        self.published_mut().queues.files().flushed(&flush);
+        Ok(())
+    }
+
+    /// Writes full collections of keys as runs, and the newest one too if it reaches back more than `bytes`.
+    fn write_keys(&self, bytes: u64) -> io::Result<()> {
+        {
+            let mut published = self.published_mut();
+            let reaches_back = published.keys.unsaved_from().map_or(0, |from| published.end.saturating_sub(from));
+            if bytes < reaches_back {
+                published.keys.close();
+            }
+        }
+        loop {
+            let Some((collection, number)) = self.published().keys.to_write() else { return Ok(()) };
+            let run = key_index::write_run(&*self.disk, number, &collection)?;
+            self.published_mut().keys.wrote(run);
+        }
+    }
+
+    fn write_buckets(&self, writes: Vec<BucketWrite>, doomed: &mut Vec<String>) -> io::Result<()> {
+        for mut write in writes {
+            due_index::write_bucket(&*self.disk, &mut write)?;
+            self.published_mut().due.wrote(write, doomed);
+        }
+        Ok(())
+    }
+
+    fn sync_buckets(&self) -> io::Result<()> {
+        let dirty = self.published_mut().due.take_dirty();
+        for file in &dirty {
+            file.sync_data()?;
+        }
+        if dirty.is_empty() { Ok(()) } else { self.disk.sync_dir(due_index::DIR) }
+    }
+
+    fn sync_index(&self, dirty: (Vec<Arc<dyn DiskFile>>, bool)) -> io::Result<()> {
+        let (files, dir) = dirty;
+        let synced = files.iter().try_for_each(|file| file.sync_data());
+        let synced = synced.and_then(|()| if dir { self.disk.sync_dir(files::DIR) } else { Ok(()) });
+        synced.inspect_err(|_| self.published_mut().queues.files().sync_failed(files))
+    }
+}

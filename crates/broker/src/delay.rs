@@ -63,8 +63,9 @@ pub fn of(broker: &Broker, given: &Properties<'_>) -> Result<Option<Delay>, Dela
 /// The same, for values of [`NAMES`] that were looked up already.
 pub fn of_values(broker: &Broker, values: [Option<&str>; 4]) -> Result<Option<Delay>, DelayError> {
     let [level, seconds, milliseconds, deliver] = values;
+    let no_number = |name, value: &str| DelayError::NoNumber { name, value: value.chars().take(40).collect() };
     if let Some(level) = level {
-        let level = level.trim().parse::<i64>().unwrap_or(0);
+        let level: i64 = level.trim().parse().map_err(|_| no_number(properties::DELAY, level))?;
         let levels = &broker.config.delay_levels;
         if level > 0 && !levels.is_empty() {
             let level = usize::try_from(level).unwrap_or(usize::MAX).min(levels.len());
@@ -78,8 +79,7 @@ pub fn of_values(broker: &Broker, values: [Option<&str>; 4]) -> Result<Option<De
         (properties::TIMER_DELIVER_MS, deliver, 1, false),
     ] {
         let Some(value) = value else { continue };
-        let number: i64 =
-            value.trim().parse().map_err(|_| DelayError::NoNumber { name, value: value.chars().take(40).collect() })?;
+        let number: i64 = value.trim().parse().map_err(|_| no_number(name, value))?;
         let now_ms = broker.clock.now_ms();
         let number = number.saturating_mul(unit_ms);
         let delay_ms = if relative { number } else { number.saturating_sub(now_ms) };

@@ -59,7 +59,7 @@ pub struct Admitted {
     pub first_record: usize,
     /// How many records it became.
     pub records: usize,
-    /// Where its unique id lies in [`Appends::unique_ids`]; empty for a batch.
+    /// Where its unique id lies in [`Appends::unique_ids`]; empty for a batch that was sent without.
     pub unique_id: (u32, u32),
 }
 
@@ -182,6 +182,9 @@ pub fn admit(broker: &Broker, request: &SendRequest<'_>, appends: &mut Appends) 
     let id_start = appends.unique_ids.len() as u32;
     if request.batch {
         admit_batch(broker, request, &topic, queue_id, appends)?;
+        // Java gives the batch itself an id, beside those of its messages.
+        let id = Properties::new(request.properties).get(properties::UNIQ_KEY).unwrap_or_default();
+        appends.unique_ids.extend_from_slice(id.as_bytes());
     } else {
         admit_one(broker, request, topic, queue_id, appends)?;
     }

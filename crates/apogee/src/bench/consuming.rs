@@ -100,7 +100,7 @@ impl Consuming {
                 let Ok(header) = Header::decode(codec, frame.header, &mut spans) else { return };
                 let slot = usize::try_from(header.opaque).unwrap_or(usize::MAX);
                 let (true, Some(queue)) = (header.is_response(), queues.get_mut(slot)) else { return };
-                let mut checks = Checks { pulling, tally: &mut tally, now, wall_ms: schedule.wall_ms(now) };
+                let mut checks = Checks { pulling, tally: &mut tally, now, wall_us: schedule.wall_us(now) };
                 checks.take(queue, &header, frame);
                 queue.asked_at = now;
                 ask(outgoing, pulling, queue, slot);
@@ -134,7 +134,7 @@ struct Checks<'c> {
     pulling: &'c Pulling,
     tally: &'c mut Tally,
     now: Instant,
-    wall_ms: i64,
+    wall_us: i64,
 }
 
 impl Checks<'_> {
@@ -195,7 +195,7 @@ impl Checks<'_> {
                 self.tally.fault("broken body", || error.to_string());
             }
             if self.pulling.follow {
-                self.tally.delivery(self.now, self.wall_ms - record.born_timestamp_ms());
+                self.tally.delivery(self.now, self.wall_us - born_us(&record));
             }
             expected = offset + 1;
             messages += 1;
@@ -207,4 +207,10 @@ impl Checks<'_> {
         self.tally.answer(self.now, messages, body_bytes);
         expected
     }
+}
+
+/// When a message was born, in microseconds since 1970: `bench produce` puts those below a millisecond into the
+/// message's flag.
+fn born_us(record: &Record<'_>) -> i64 {
+    record.born_timestamp_ms() * 1000 + i64::from(record.flag().clamp(0, 999))
 }

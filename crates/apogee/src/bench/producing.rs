@@ -27,14 +27,14 @@ pub struct Schedule {
     pub start: Instant,
     /// No requests from here on.
     pub end: Instant,
-    /// Wall clock at `start`, in milliseconds since 1970.
-    pub start_ms: i64,
+    /// Wall clock at `start`, in microseconds since 1970.
+    pub start_us: i64,
 }
 
 impl Schedule {
     /// Wall clock at `now`, by the steady clock.
-    pub fn wall_ms(&self, now: Instant) -> i64 {
-        self.start_ms + now.saturating_duration_since(self.start).as_millis() as i64
+    pub fn wall_us(&self, now: Instant) -> i64 {
+        self.start_us + now.saturating_duration_since(self.start).as_micros() as i64
     }
 }
 
@@ -72,7 +72,7 @@ impl Producing {
             next_frame: shape.maker as usize % shape.queues.max(1) as usize,
             intended: vec![schedule.start; window],
             free: (0..window as u32).rev().collect(),
-            stamp: Stamp::new(schedule.start_ms),
+            stamp: Stamp::new(schedule.start_us),
             pace,
             schedule,
             body_bytes: shape.body_bytes as u64,
@@ -121,7 +121,7 @@ impl Producing {
 
     /// Puts as many requests into the outgoing buffer as window and pace allow.
     fn fill(&mut self, now: Instant) {
-        self.stamp.set_time(self.schedule.wall_ms(now));
+        self.stamp.set_time(self.schedule.wall_us(now));
         while let Some(slot) = self.free.last().copied() {
             let intended = match &mut self.pace {
                 None => now,

@@ -89,7 +89,7 @@ async fn run_thread(
     }
     let start = Instant::now();
     let counted = start + load.warmup()..start + load.warmup() + load.measured();
-    let schedule = Schedule { start, end: counted.end, start_ms: clock::now_ms() };
+    let schedule = Schedule { start, end: counted.end, start_us: clock::now_us() };
     let tally = Rc::new(RefCell::new(Tally::new(counted.clone())));
     let mut running = JoinSet::new();
     for (number, wire) in wires {

@@ -16,6 +16,8 @@ const OPAQUE_BASE: u32 = 1_000_000;
 pub const SLOTS_MAX: usize = 1_000_000;
 /// Stands for the time of birth until it is written over: as many digits as a time until the year 2286 has.
 const BORN_MARK: i64 = 1_111_111_111_111;
+/// Stands for the microseconds of that time below a millisecond, which travel as the message's own flag.
+const MICROS_MARK: i32 = 999;
 
 /// What is the same in every message of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,9 @@ pub struct SendFrame {
     bytes: Vec<u8>,
     opaque_at: usize,
     born_at: usize,
+    micros_at: usize,
+    /// Where the flags of the messages of a batch lie.
+    flags_at: Vec<usize>,
     /// Where the last twelve hex digits of each message id lie.
     ids_at: Vec<usize>,
 }
@@ -50,6 +55,7 @@ pub struct SendFrame {
 #[derive(Debug)]
 pub struct Stamp {
     born: [u8; 13],
+    micros: u16,
     id_ms: [u8; 8],
     /// Counts messages; its low 16 bits go into the ids.
     counter: u32,
@@ -57,14 +63,16 @@ pub struct Stamp {
 
 impl Stamp {
     /// Numbers for frames that are made at this time.
-    pub fn new(now_ms: i64) -> Stamp {
-        let mut stamp = Stamp { born: [b'0'; 13], id_ms: [b'0'; 8], counter: 0 };
-        stamp.set_time(now_ms);
+    pub fn new(now_us: i64) -> Stamp {
+        let mut stamp = Stamp { born: [b'0'; 13], micros: 0, id_ms: [b'0'; 8], counter: 0 };
+        stamp.set_time(now_us);
         stamp
     }
 
     /// Moves to another time.
-    pub fn set_time(&mut self, now_ms: i64) {
+    pub fn set_time(&mut self, now_us: i64) {
+        let now_ms = now_us / 1000;
+        self.micros = (now_us % 1000) as u16;
         put_digits(&mut self.born, now_ms.unsigned_abs());
         put_hex(&mut self.id_ms, client::unique_ids::ms_of_month(now_ms));
     }
@@ -89,7 +97,7 @@ impl SendFrame {
             queue_id,
             sys_flag: 0,
             born_timestamp: BORN_MARK,
-            flag: 0,
+            flag: MICROS_MARK,
             properties: Some(String::from_utf8_lossy(if batched { &outer } else { &own })),
             reconsume_times: Some(0),
             unit_mode: Some(false),
@@ -101,18 +109,21 @@ impl SendFrame {
         let opaque = OPAQUE_BASE as i32;
         let frame = FrameWriter::begin(&mut bytes, Codec::Json, code.0, Language::JAVA, OWN_VERSION, opaque, 0, None);
         let body = vec![b'x'; shape.body_bytes];
+        let mut flags_at = Vec::new();
         send.encode(frame).finish_with(|out| {
             if !batched {
                 return out.extend_from_slice(&body);
             }
             for _ in 0..shape.batch {
-                push_batched(out, &body, &own);
+                flags_at.push(push_batched(out, &body, &own));
             }
         });
         let id_digits = &id.as_bytes()[..id.len() - 12];
         SendFrame {
             opaque_at: places(&bytes, format!("\"opaque\":{OPAQUE_BASE}").as_bytes())[0] + "\"opaque\":".len(),
             born_at: places(&bytes, BORN_MARK.to_string().as_bytes())[0],
+            micros_at: places(&bytes, format!("\"h\":\"{MICROS_MARK}\"").as_bytes())[0] + "\"h\":\"".len(),
+            flags_at,
             ids_at: places(&bytes, id_digits).into_iter().map(|at| at + id_digits.len()).collect(),
             bytes,
         }
@@ -125,6 +136,10 @@ impl SendFrame {
         let frame = &mut out[start..];
         put_digits(&mut frame[self.opaque_at..self.opaque_at + 7], u64::from(OPAQUE_BASE + slot));
         frame[self.born_at..self.born_at + 13].copy_from_slice(&stamp.born);
+        put_digits(&mut frame[self.micros_at..self.micros_at + 3], u64::from(stamp.micros));
+        for at in &self.flags_at {
+            frame[*at..*at + 4].copy_from_slice(&i32::from(stamp.micros).to_be_bytes());
+        }
         for at in &self.ids_at {
             frame[*at..*at + 8].copy_from_slice(&stamp.id_ms);
             put_hex(&mut frame[*at + 8..*at + 12], stamp.counter);
@@ -143,8 +158,10 @@ pub fn slot_of(opaque: i32) -> Option<usize> {
     usize::try_from(opaque.checked_sub(OPAQUE_BASE as i32)?).ok()
 }
 
-/// Appends one message of a batch: size, two numbers the broker fills in, flag, body, properties.
-fn push_batched(out: &mut Vec<u8>, body: &[u8], properties: &[u8]) {
+/// Appends one message of a batch (size, two numbers the broker fills in, flag, body, properties) and returns where
+/// its flag lies.
+fn push_batched(out: &mut Vec<u8>, body: &[u8], properties: &[u8]) -> usize {
+    let flag_at = out.len() + 12;
     let size = 4 + 4 + 4 + 4 + 4 + body.len() + 2 + properties.len();
     out.extend_from_slice(&(size as i32).to_be_bytes());
     out.extend_from_slice(&[0; 12]);
@@ -152,6 +169,7 @@ fn push_batched(out: &mut Vec<u8>, body: &[u8], properties: &[u8]) {
     out.extend_from_slice(body);
     out.extend_from_slice(&(properties.len() as i16).to_be_bytes());
     out.extend_from_slice(properties);
+    flag_at
 }
 
 fn places(bytes: &[u8], pattern: &[u8]) -> Vec<usize> {
@@ -194,7 +212,7 @@ mod tests {
     #[test]
     fn a_frame_is_a_send_with_the_numbers_of_its_stamp() {
         let made = SendFrame::new(&SHAPE, 3);
-        let mut stamp = Stamp::new(1_763_791_200_123);
+        let mut stamp = Stamp::new(1_763_791_200_123_007);
         let mut out = vec![1];
         made.push(&mut out, 5, &mut stamp);
         made.push(&mut out, 999_999, &mut stamp);
@@ -207,6 +225,7 @@ mod tests {
             assert_eq!((header.code, slot_of(header.opaque)), (310, Some(slot)));
             let send = SendMessage::decode(&header.fields).unwrap();
             assert_eq!((send.queue_id, send.born_timestamp, frame.body.len()), (3, 1_763_791_200_123, 10));
+            assert_eq!(send.flag, 7);
             let properties = send.properties.unwrap();
             ids.push(Properties::new(properties.as_bytes()).get(properties::UNIQ_KEY).unwrap().to_owned());
         }
@@ -219,14 +238,14 @@ mod tests {
         let made = SendFrame::new(&Shape { batch: 3, ..SHAPE }, 0);
         assert_eq!(made.messages(), 3);
         let mut out = Vec::new();
-        made.push(&mut out, 0, &mut Stamp::new(1_763_791_200_123));
+        made.push(&mut out, 0, &mut Stamp::new(1_763_791_200_123_007));
         let frame = frame::split(&out).unwrap().unwrap();
         let mut rest = frame.body;
         let mut ids = std::collections::BTreeSet::new();
         while !rest.is_empty() {
             let size = i32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
             let body = i32::from_be_bytes(rest[16..20].try_into().unwrap()) as usize;
-            assert_eq!(&rest[20..20 + body], &[b'x'; 10]);
+            assert_eq!((&rest[12..16], &rest[20..20 + body]), (&[0, 0, 0, 7][..], &[b'x'; 10][..]));
             let properties = Properties::new(&rest[20 + body + 2..size]);
             ids.insert(properties.get(properties::UNIQ_KEY).unwrap().to_owned());
             rest = &rest[size..];

@@ -57,7 +57,7 @@ impl Tally {
             overdue: 0,
             unanswered: 0,
             latency: histogram(LATENCY_MAX.as_nanos() as u64),
-            delivery: histogram(LATENCY_MAX.as_millis() as u64),
+            delivery: histogram(LATENCY_MAX.as_micros() as u64),
             faults: BTreeMap::new(),
         }
     }
@@ -79,9 +79,9 @@ impl Tally {
     }
 
     /// Counts the time between a message's birth and its arrival.
-    pub fn delivery(&mut self, now: Instant, millis: i64) {
+    pub fn delivery(&mut self, now: Instant, micros: i64) {
         if self.counted.contains(&now) {
-            self.delivery.saturating_record(millis.max(0).unsigned_abs());
+            self.delivery.saturating_record(micros.max(0).unsigned_abs());
         }
     }
 
@@ -115,7 +115,7 @@ impl Tally {
             body_bytes_per_second: self.body_bytes as f64 / seconds,
             answers: self.answers,
             latency_us: Quantiles::of(&self.latency, 1e3),
-            delivery_ms: Quantiles::of(&self.delivery, 1.0),
+            delivery_ms: Quantiles::of(&self.delivery, 1e3),
             overdue: self.overdue,
             unanswered: self.unanswered,
             faults: self.faults.clone(),

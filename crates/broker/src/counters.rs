@@ -86,8 +86,7 @@ impl Counters {
         let over = |span_s: i64| {
             let first = samples.iter().find(|sample| last.at_ms - sample.at_ms <= span_s * 1000)?;
             let ms = last.at_ms - first.at_ms;
-            (ms >= (span_s - 1).min(1) * 1000 && ms > 0)
-                .then(|| (count(last) - count(first)) as f64 * 1000.0 / ms as f64)
+            (ms > 0).then(|| (count(last) - count(first)) as f64 * 1000.0 / ms as f64)
         };
         let age_ms = last.at_ms - samples.front().map_or(last.at_ms, |first| first.at_ms);
         let rates: Vec<f64> = SPANS_S

@@ -11,7 +11,6 @@ use std::sync::atomic::Ordering;
 use log::{Due, LogPosition};
 use protocol::properties::{self, Properties};
 use protocol::record::Record;
-use protocol::sys_flag::TransactionState;
 
 use crate::broker::Broker;
 use crate::names;
@@ -200,7 +199,10 @@ fn push_due(broker: &Broker, bytes: &[u8], position: LogPosition, appends: &mut 
         },
     };
     let mut stored = Vec::with_capacity(record.properties_bytes().len());
-    properties::push_kept(&mut stored, record.properties_bytes(), |name| name != properties::TIMER_OUT_MS.as_bytes());
+    // What is delivered is no longer to be delayed, also not when a consumer sends it on as it is.
+    let is_delay =
+        |name: &[u8]| name == properties::TIMER_OUT_MS.as_bytes() || NAMES.iter().any(|delay| delay.as_bytes() == name);
+    properties::push_kept(&mut stored, record.properties_bytes(), |name| !is_delay(name));
     let draft = Draft {
         topic: &topic,
         queue_id: queue_id.rem_euclid(topic.queue_count().max(1)),
@@ -213,6 +215,5 @@ fn push_due(broker: &Broker, bytes: &[u8], position: LogPosition, appends: &mut 
         tag_hash: record.tag_hash(),
         body: record.body(),
     };
-    debug_assert!(record.sys_flag().transaction() != TransactionState::Prepared);
     draft.push(broker, &mut stored, None, appends)
 }

@@ -97,8 +97,11 @@ impl Offsets {
         if topics.is_empty() {
             table.offsets.remove(group);
         }
+        // Handed over at once, not with the next round: who asked is answered when everything so far is on disk, and
+        // an offset that came back would pass over the first messages of a topic of the same name.
         for queue in queues.into_keys() {
-            table.changed.insert((group.to_owned(), topic.to_owned(), queue));
+            table.changed.remove(&(group.to_owned(), topic.to_owned(), queue));
+            self.meta.remove(Tree::Offsets, encode_key(group, topic, queue));
         }
     }
 

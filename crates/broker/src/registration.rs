@@ -14,7 +14,7 @@ use protocol::lenient_json;
 use tokio::sync::watch;
 
 use crate::broker::Broker;
-use crate::topics::{TableVersion, TopicSettings};
+use crate::topics::{Permission, TableVersion, TopicSettings};
 
 /// Time that a nameserver gets to accept a connection or to answer.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -23,6 +23,9 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Longest time for which an answer waits until nameservers know of a new topic, in milliseconds.
 const TELL_MAX_MS: i64 = 1_000;
+
+/// Topics in one request: about half a megabyte, where a frame takes 16.
+const TOPICS_PER_REQUEST: usize = 2_000;
 
 /// Tells the tasks that register when there is news, and whoever waits when nameservers have heard it.
 #[derive(Default)]
@@ -101,12 +104,16 @@ pub async fn keep_registered(broker: Arc<Broker>, nameserver: String) {
     let mut news = broker.registrations.news.subscribe();
     let mut known = State::Unknown;
     let mut channel = None;
+    // Changes of the table up to this one are known to the nameserver; `None` when it has to hear everything.
+    let mut heard = None;
     while !broker.shutdown.is_cancelled() {
         let change = *news.borrow_and_update();
-        let outcome = register(&broker, &nameserver, &mut channel).await;
+        let version = broker.topics.version();
+        let outcome = register(&broker, &nameserver, &mut channel, heard, version).await;
         known = known.after(&nameserver, &outcome);
         broker.registrations.note(&nameserver, outcome.is_ok().then_some(change));
         let wait = if outcome.is_ok() { broker.config.register_period } else { RETRY };
+        heard = outcome.is_ok().then_some(version.counter);
         if outcome.is_err() {
             channel = None;
         }
@@ -117,15 +124,16 @@ pub async fn keep_registered(broker: Arc<Broker>, nameserver: String) {
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            // Now and then it hears everything, whatever it may have forgotten.
+            () = tokio::time::sleep(wait) => heard = None,
             _ = news.changed(), if outcome.is_ok() => {}
-            () = gone => channel = None,
+            () = gone => (channel, heard) = (None, None),
             () = broker.shutdown.cancelled() => {}
         }
     }
     if let Some(channel) = channel {
         // A nameserver that does not hear it notices the closed connection.
-        let _ = registration(&broker).withdraw(&channel, Duration::from_secs(1)).await;
+        let _ = registration(&broker, Vec::new()).withdraw(&channel, Duration::from_secs(1)).await;
     }
 }
 
@@ -156,12 +164,24 @@ impl State {
     }
 }
 
-async fn register(broker: &Arc<Broker>, nameserver: &str, channel: &mut Option<Channel>) -> Result<(), String> {
-    if channel.as_ref().is_none_or(Channel::is_closed) {
+/// Registers topics that changed after `heard`, or all of them, in as many requests as it takes.
+async fn register(
+    broker: &Arc<Broker>,
+    nameserver: &str,
+    channel: &mut Option<Channel>,
+    heard: Option<i64>,
+    version: TableVersion,
+) -> Result<(), String> {
+    let connected = channel.as_ref().is_some_and(|channel| !channel.is_closed());
+    if !connected {
         *channel = Some(Channel::connect(nameserver, PATIENCE).await.map_err(|error| chain(&error))?);
     }
     let Some(channel) = channel else { return Ok(()) };
-    registration(broker).send(channel, PATIENCE).await.map(|_| ()).map_err(|error| chain(&error))
+    let heard = heard.filter(|_| connected);
+    for body in bodies(broker, heard, version) {
+        registration(broker, body).send(channel, PATIENCE).await.map_err(|error| chain(&error))?;
+    }
+    Ok(())
 }
 
 /// An error with everything that caused it, on one line.
@@ -170,33 +190,47 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn registration(broker: &Broker) -> BrokerRegistration {
+fn registration(broker: &Broker, body: Vec<u8>) -> BrokerRegistration {
     let config = &broker.config;
-    let permission = broker.permission.load(Ordering::Relaxed);
-    let topics = broker.topics.all();
-    let table: BTreeMap<String, TopicConfig> = topics
-        .into_iter()
-        .map(|(name, topic)| {
-            (name, TopicConfig { perm: topic.settings.permission.0 & (permission | 1), ..wire_topic(&topic.settings) })
-        })
-        .collect();
-    let body = RegisterBrokerBody {
-        filter_server_list: Vec::new(),
-        topics: RegisteredTopics {
-            data_version: wire_version(broker.topics.version()),
-            topic_config_table: table,
-            ..RegisteredTopics::default()
-        },
-    };
-    let host = |port: u16| std::net::SocketAddr::new(config.advertised_ip, port).to_string();
+    let ha_port = broker.store_host.port().saturating_add(1);
     BrokerRegistration {
         cluster_name: config.cluster_name.clone(),
         broker_name: config.broker_name.clone(),
         broker_addr: broker.store_host.to_string(),
         broker_id: config.broker_id,
-        ha_server_addr: Some(host(broker.store_host.port().saturating_add(1))),
+        ha_server_addr: Some(std::net::SocketAddr::new(config.advertised_ip, ha_port).to_string()),
         heartbeat_timeout: None,
-        body: lenient_json::to_vec(&body),
+        body,
+    }
+}
+
+/// Bodies that tell of the topics that changed after `heard`, or of all. At least one, since a registration is a sign
+/// of life too.
+fn bodies(broker: &Broker, heard: Option<i64>, version: TableVersion) -> Vec<Vec<u8>> {
+    let permission = broker.permission.load(Ordering::Relaxed);
+    let changed = broker.topics.all().into_values().filter(|topic| heard.is_none_or(|heard| topic.change > heard));
+    let mut topics: Vec<TopicConfig> = changed
+        .map(|topic| {
+            // What the broker does not allow, no topic allows; whether it is a template is its own.
+            let perm = topic.settings.permission.0 & (permission | Permission::INHERIT);
+            TopicConfig { perm, ..wire_topic(&topic.settings) }
+        })
+        .collect();
+    let mut bodies = Vec::new();
+    loop {
+        let rest = topics.split_off(topics.len().min(TOPICS_PER_REQUEST));
+        let table: BTreeMap<String, TopicConfig> =
+            topics.into_iter().map(|topic| (topic.topic_name.clone(), topic)).collect();
+        let registered = RegisteredTopics {
+            data_version: wire_version(version),
+            topic_config_table: table,
+            ..RegisteredTopics::default()
+        };
+        bodies.push(lenient_json::to_vec(&RegisterBrokerBody { filter_server_list: Vec::new(), topics: registered }));
+        if rest.is_empty() {
+            return bodies;
+        }
+        topics = rest;
     }
 }
 

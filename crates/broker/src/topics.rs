@@ -22,7 +22,8 @@ pub struct Permission(pub i32);
 impl Permission {
     /// Read and write.
     pub const READ_WRITE: Permission = Permission(6);
-    const INHERIT: i32 = 1;
+    /// Bit of a template for auto-creation.
+    pub const INHERIT: i32 = 1;
     const WRITE: i32 = 2;
     const READ: i32 = 4;
 
@@ -87,14 +88,16 @@ impl TopicSettings {
 pub struct Topic {
     /// The settings.
     pub settings: TopicSettings,
+    /// The change of the table that made it, see [`TableVersion::counter`].
+    pub change: i64,
     queues: Vec<OnceLock<QueueNumber>>,
 }
 
 impl Topic {
-    fn new(settings: TopicSettings, old: Option<&Topic>) -> Topic {
+    fn new(settings: TopicSettings, change: i64, old: Option<&Topic>) -> Topic {
         let count = settings.read_queues.max(settings.write_queues).max(0) as usize;
         let queues = (0..count).map(|id| old.and_then(|old| old.queues.get(id)).cloned().unwrap_or_default()).collect();
-        Topic { settings, queues }
+        Topic { settings, change, queues }
     }
 
     /// Queues that can be written or read, whichever are more.
@@ -164,7 +167,7 @@ impl Topics {
         for (key, value) in stored.take(Tree::Topics) {
             match serde_json::from_slice::<TopicSettings>(&value) {
                 Ok(settings) => {
-                    table.insert(settings.name.clone(), Arc::new(Topic::new(settings, None)));
+                    table.insert(settings.name.clone(), Arc::new(Topic::new(settings, 0, None)));
                 }
                 Err(error) => tracing::error!(topic = %key.escape_ascii(), %error, "stored topic cannot be read"),
             }
@@ -199,12 +202,12 @@ impl Topics {
             if let Some(old) = old.filter(|old| old.settings == settings) {
                 return old.clone();
             }
-            let topic = Arc::new(Topic::new(settings, old.map(Arc::as_ref)));
+            // Counted while the table is locked: whoever reads the count and then the table misses no change.
+            let topic = Arc::new(Topic::new(settings, self.touch(now_ms), old.map(Arc::as_ref)));
             table.insert(name.clone(), topic.clone());
             topic
         };
         self.meta.put(Tree::Topics, name, value);
-        self.touch(now_ms);
         topic
     }
 
@@ -237,10 +240,11 @@ impl Topics {
         Some(removed)
     }
 
-    fn touch(&self, now_ms: i64) {
+    fn touch(&self, now_ms: i64) -> i64 {
         let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         version.counter += 1;
         version.timestamp_ms = now_ms;
+        version.counter
     }
 }
 

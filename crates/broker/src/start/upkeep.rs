@@ -16,6 +16,8 @@ const CHECKPOINT_PERIOD_MS: i64 = 5_000;
 const NEW_QUEUE_PERIOD_MS: i64 = 500;
 /// Time between two looks at what may be deleted.
 const CLEAN_PERIOD_MS: i64 = 10_000;
+/// Share of the disk above which the oldest messages go whatever their age (`diskSpaceCleanForciblyRatio`).
+const DISK_FORCE_PERCENT: u64 = 85;
 /// Time between two looks at the log's own chores (next segment, key runs, due buckets).
 const MAINTAIN_PERIOD: Duration = Duration::from_millis(100);
 /// Time between two looks at who was silent for too long.
@@ -77,16 +79,21 @@ pub fn close(broker: &Broker) -> bool {
 /// Deletes what is old, at the hours for it or when the disk fills up.
 fn clean(broker: &Arc<Broker>, now_ms: i64) {
     let hour = (now_ms / 3_600_000).rem_euclid(24) as u8;
-    let full = disk_used_percent(broker) > u64::from(broker.config.disk_max_used_percent);
+    let used_percent = disk_used_percent(broker);
+    let full = used_percent > u64::from(broker.config.disk_max_used_percent);
     if !full && !broker.config.delete_hours.contains(&hour) {
         return;
     }
     let expire_before_ms = now_ms - broker.config.retention.as_millis() as i64;
-    if let Some(doomed) = broker.log.doomed(expire_before_ms, None) {
+    // One file at a time: the next look, in a moment, sees what it brought.
+    let force_bytes = (used_percent > DISK_FORCE_PERCENT).then_some(1);
+    if let Some(doomed) = broker.log.doomed(expire_before_ms, force_bytes) {
         relocate(broker, doomed);
     }
-    match broker.log.clean(expire_before_ms, None) {
-        Ok(cleaned) if cleaned.segments > 0 => tracing::info!(segments = cleaned.segments, "old messages deleted"),
+    match broker.log.clean(expire_before_ms, force_bytes) {
+        Ok(cleaned) if cleaned.segments > 0 => {
+            tracing::info!(segments = cleaned.segments, bytes = cleaned.bytes, used_percent, "old messages deleted");
+        }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "old messages cannot be deleted"),
     }

@@ -282,6 +282,7 @@ fn give_up(broker: &Arc<Broker>, position: u64) {
         // Retention took it, or it is damaged: there is nothing left to decide about.
         _ => {
             tracing::error!(position, "a half message is gone");
+            broker.meta.remove(Tree::Checks, position.to_be_bytes());
             return;
         }
     };

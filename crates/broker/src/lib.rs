@@ -11,6 +11,7 @@ pub mod connections;
 pub mod counters;
 pub mod decide;
 pub mod delay;
+pub mod disk_space;
 pub mod groups;
 pub mod held_pulls;
 pub mod membership;

@@ -10,18 +10,27 @@ use protocol::properties;
 use protocol::record::{NewRecord, Record, java_string_hash};
 
 use crate::broker::Broker;
+use crate::meta::Tree;
 use crate::names;
 use crate::send::SendError;
+use crate::transactions::Half;
 use crate::writer::{Appends, Mark};
 
-/// Adds a copy of the waiting message at `position` to `appends`.
+/// What is due within this time, in milliseconds, is not moved: it may be under way to its topic, and a copy would be
+/// delivered once more. It keeps its part of the log until it has been delivered.
+const DUE_SOON_MS: i64 = 2_000;
+
+/// Adds a copy of the waiting message at `position` to `appends`, unless it is due soon.
 pub fn push_again(broker: &Arc<Broker>, position: LogPosition, appends: &mut Appends) -> Result<(), SendError> {
     let mut bytes = Vec::new();
     let (Ok(()), Ok(record)) = (broker.log.read(position, &mut bytes), Record::parse(&bytes)) else { return Ok(()) };
     let Some(topic) = broker.topics.get(record.topic()) else { return Ok(()) };
     let queue = broker.queue_number(&topic, record.queue_id())?;
     let given = record.properties();
-    let due_ms = given.get(properties::TIMER_OUT_MS).and_then(|due| due.parse().ok());
+    let due_ms: Option<i64> = given.get(properties::TIMER_OUT_MS).and_then(|due| due.parse().ok());
+    if due_ms.is_some_and(|due_ms| due_ms <= broker.clock.now_ms().saturating_add(DUE_SOON_MS)) {
+        return Ok(());
+    }
     let copy = NewRecord {
         topic: record.topic(),
         queue_id: record.queue_id(),
@@ -44,4 +53,31 @@ pub fn push_again(broker: &Arc<Broker>, position: LogPosition, appends: &mut App
     appends.batch.push(copy, queue, given.get(properties::TAGS).map_or(0, java_string_hash), due_ms)?;
     appends.has_due |= due_ms.is_some();
     Ok(())
+}
+
+/// What was moved is stored: producers are asked about a half message when they would have been, and as often.
+pub fn moved(broker: &Broker, appends: &Appends) {
+    for (index, mark) in &appends.marks {
+        let (Mark::Decides { position, half }, Some(placed)) = (mark, appends.batch.placed().get(*index)) else {
+            continue;
+        };
+        let new_position = placed.position.0;
+        broker.meta.remove(Tree::Checks, position.to_be_bytes());
+        if half.checks > 0 {
+            broker.meta.put(Tree::Checks, new_position.to_be_bytes(), half.checks.to_be_bytes().to_vec());
+        }
+        let mut transactions = broker.transactions();
+        if transactions.take(new_position).is_some() {
+            transactions.stored(new_position, Half { queue_offset: placed.queue_offset, ..half.clone() });
+        }
+    }
+}
+
+/// Half messages that were to be moved stay where they are.
+pub fn put_back(broker: &Broker, appends: &Appends) {
+    for (_, mark) in &appends.marks {
+        if let Mark::Decides { position, half } = mark {
+            broker.transactions().stored(*position, half.clone());
+        }
+    }
 }

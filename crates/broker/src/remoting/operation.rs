@@ -12,6 +12,7 @@ use protocol::writer::OWN_VERSION;
 use super::call::{Call, Refusal};
 use crate::broker::Broker;
 use crate::counters::Rate;
+use crate::disk_space::DiskSpace;
 
 /// The version whose behaviour we show, by upstream's name.
 const VERSION_NAME: &str = "V5_3_4";
@@ -120,11 +121,10 @@ const ZEROS: [&str; 36] = [
 
 /// Share of the disk that is used, and its size as tools show it.
 fn disk(broker: &Broker) -> (f64, String) {
-    let Ok(stat) = rustix::fs::statvfs(&broker.config.data_dir) else { return (0.0, String::new()) };
-    let (total, free) = (stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize);
+    let Some(space) = DiskSpace::of(&broker.config.data_dir) else { return (0.0, String::new()) };
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    let used = if total == 0 { 0.0 } else { (total - free) as f64 / total as f64 };
-    ((used * 100.0).round() / 100.0, format!("Total : {:.1} GiB, Free : {:.1} GiB.", gib(total), gib(free)))
+    let ratio = (space.used_ratio() * 100.0).round() / 100.0;
+    (ratio, format!("Total : {:.1} GiB, Free : {:.1} GiB.", gib(space.total()), gib(space.free)))
 }
 
 fn age(ms: i64) -> String {

@@ -1,12 +1,16 @@
 //! Work that goes on beside the requests: checkpoints, retention, expiry, saving offsets.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use log::LogPosition;
+use log::{Disk, LogPosition};
 
 use crate::broker::Broker;
+use crate::disk_space::DiskSpace;
+use crate::relocate;
 use crate::transactions::snapshot;
 use crate::writer::{Appends, Outcome};
 
@@ -17,7 +21,7 @@ const NEW_QUEUE_PERIOD_MS: i64 = 500;
 /// Time between two looks at what may be deleted.
 const CLEAN_PERIOD_MS: i64 = 10_000;
 /// Share of the disk above which the oldest messages go whatever their age (`diskSpaceCleanForciblyRatio`).
-const DISK_FORCE_PERCENT: u64 = 85;
+const DISK_FORCE_PERCENT: f64 = 85.0;
 /// Time between two looks at the log's own chores (next segment, key runs, due buckets).
 const MAINTAIN_PERIOD: Duration = Duration::from_millis(100);
 /// Time between two looks at who was silent for too long.
@@ -59,36 +63,74 @@ pub fn run(broker: &Arc<Broker>) {
 }
 
 /// Writes a checkpoint; says whether it worked.
-pub fn checkpoint(broker: &Broker) -> bool {
-    let written = broker.log.checkpoint(&|disk| snapshot::write(disk, &broker.transactions()));
+pub fn checkpoint(broker: &Arc<Broker>) -> bool {
+    let written = broker.log.checkpoint(&|disk| {
+        // A half message is entered in the table right after its append. Whoever is in between has passed when
+        // nothing, appended now, is through; otherwise the table could lack a message that no restart reads again.
+        if append_and_wait(broker, Appends::default()) {
+            write_halves(broker, disk)
+        } else {
+            Err(io::Error::other("the log takes nothing any more"))
+        }
+    });
     if let Err(error) = &written {
         tracing::warn!(%error, "checkpoint failed; a restart would read more of the log");
     }
     written.is_ok()
 }
 
-/// Writes the last checkpoint and ends the log's life; says whether it worked.
+/// Writes the last checkpoint and ends the log's life; says whether it worked. Nobody may append any more.
 pub fn close(broker: &Broker) -> bool {
-    let closed = broker.log.close(&|disk| snapshot::write(disk, &broker.transactions()));
+    let closed = broker.log.close(&|disk| write_halves(broker, disk));
     if let Err(error) = &closed {
         tracing::warn!(%error, "the log was not closed cleanly; the next start reads more of it");
     }
     closed.is_ok()
 }
 
+fn write_halves(broker: &Broker, disk: &dyn Disk) -> io::Result<()> {
+    // Encoded first: whoever decides about a half message meanwhile must not wait for the disk.
+    let bytes = snapshot::encode(&broker.transactions());
+    snapshot::write(disk, &bytes)
+}
+
+/// Appends on this thread or another, and waits; says whether it was stored. `false` too when the broker stops.
+fn append_and_wait(broker: &Arc<Broker>, appends: Appends) -> bool {
+    let (tell, told) = mpsc::sync_channel(1);
+    let shared = broker.clone();
+    broker.writer.append_then(appends, move |appends, outcome| {
+        if let Outcome::Refused(error) = outcome {
+            tracing::error!(%error, "what waits in the log cannot be moved");
+        } else {
+            relocate::moved(&shared, appends);
+        }
+        // Nobody waits any more when the broker stops.
+        let _ = tell.send(!matches!(outcome, Outcome::Refused(_)));
+    });
+    loop {
+        match told.recv_timeout(MAINTAIN_PERIOD) {
+            Ok(stored) => return stored,
+            Err(RecvTimeoutError::Timeout) if !broker.shutdown.is_cancelled() => {}
+            Err(_) => return false,
+        }
+    }
+}
+
 /// Deletes what is old, at the hours for it or when the disk fills up.
 fn clean(broker: &Arc<Broker>, now_ms: i64) {
     let hour = (now_ms / 3_600_000).rem_euclid(24) as u8;
-    let used_percent = disk_used_percent(broker);
-    let full = used_percent > u64::from(broker.config.disk_max_used_percent);
+    let used_percent = DiskSpace::of(&broker.config.data_dir).map_or(0.0, |space| space.used_ratio() * 100.0);
+    let full = used_percent > f64::from(broker.config.disk_max_used_percent);
     if !full && !broker.config.delete_hours.contains(&hour) {
         return;
     }
     let expire_before_ms = now_ms - broker.config.retention.as_millis() as i64;
     // One file at a time: the next look, in a moment, sees what it brought.
     let force_bytes = (used_percent > DISK_FORCE_PERCENT).then_some(1);
-    if let Some(doomed) = broker.log.doomed(expire_before_ms, force_bytes) {
-        relocate(broker, doomed);
+    if let Some(doomed) = broker.log.doomed(expire_before_ms, force_bytes)
+        && !relocate(broker, doomed)
+    {
+        return;
     }
     match broker.log.clean(expire_before_ms, force_bytes) {
         Ok(cleaned) if cleaned.segments > 0 => {
@@ -99,33 +141,40 @@ fn clean(broker: &Arc<Broker>, now_ms: i64) {
     }
 }
 
-/// Stores again what still waits (delayed and half messages) in a part of the log that is about to be deleted.
-fn relocate(broker: &Arc<Broker>, doomed: Range<LogPosition>) {
-    let mut appends = Appends::default();
+/// Stores again what still waits (delayed and half messages) in a part of the log that is about to be deleted, and
+/// syncs it. Only then may the part go; says whether it may.
+fn relocate(broker: &Arc<Broker>, doomed: Range<LogPosition>) -> bool {
+    /// Bytes that are moved together, so that a segment of waiting messages is never in memory as a whole.
+    const MOVED_BYTES: usize = 4 << 20;
     let halves: Vec<LogPosition> = broker
         .transactions()
         .iter()
         .map(|(position, _)| LogPosition(position))
         .filter(|position| doomed.contains(position))
         .collect();
-    let due = broker.log.pending_in(doomed).unwrap_or_default();
-    for position in halves.into_iter().chain(due.into_iter().map(|due| due.position)) {
-        if let Err(error) = crate::relocate::push_again(broker, position, &mut appends) {
+    let due = match broker.log.pending_in(doomed) {
+        Ok(due) => due,
+        Err(error) => {
+            tracing::error!(%error, "it is not known which delayed messages wait; nothing is deleted");
+            return false;
+        }
+    };
+    let waiting: Vec<LogPosition> = halves.into_iter().chain(due.into_iter().map(|due| due.position)).collect();
+    let mut appends = Appends::default();
+    for position in &waiting {
+        if let Err(error) = relocate::push_again(broker, *position, &mut appends) {
             tracing::error!(position = position.0, %error, "a waiting message cannot be moved");
+            relocate::put_back(broker, &appends);
+            return false;
+        }
+        if MOVED_BYTES <= appends.batch.bytes() && !append_and_wait(broker, std::mem::take(&mut appends)) {
+            return false;
         }
     }
-    if !appends.batch.is_empty() {
-        broker.writer.append_then(appends, |_, outcome| {
-            if let Outcome::Refused(error) = outcome {
-                tracing::error!(%error, "waiting messages cannot be moved");
-            }
-        });
+    if waiting.is_empty() {
+        return true;
     }
-}
-
-fn disk_used_percent(broker: &Broker) -> u64 {
-    let Ok(stat) = rustix::fs::statvfs(&broker.config.data_dir) else { return 0 };
-    100 - (stat.f_bavail * 100).checked_div(stat.f_blocks).unwrap_or(100)
+    append_and_wait(broker, appends) && broker.log.sync().is_ok()
 }
 
 /// Chores that are done in a moment. Runs on the worker threads until the broker stops.

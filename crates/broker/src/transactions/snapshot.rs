@@ -16,8 +16,8 @@ const ITEM_BYTES: usize = 32;
 /// Stands for a message that says nothing about immunity.
 const NO_IMMUNITY: i64 = -1;
 
-/// Writes every half message that waits.
-pub fn write(disk: &dyn Disk, transactions: &Transactions) -> io::Result<()> {
+/// Content of the file: every half message that waits.
+pub fn encode(transactions: &Transactions) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(12 + transactions.len() * ITEM_BYTES);
     bytes.extend_from_slice(MAGIC);
     for (position, half) in transactions.iter() {
@@ -28,7 +28,12 @@ pub fn write(disk: &dyn Disk, transactions: &Transactions) -> io::Result<()> {
     }
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_be_bytes());
-    replace_file(disk, FILE, &bytes)
+    bytes
+}
+
+/// Writes the file with what [`encode`] returned.
+pub fn write(disk: &dyn Disk, content: &[u8]) -> io::Result<()> {
+    replace_file(disk, FILE, content)
 }
 
 /// Reads what [`write`] wrote into the table. `Ok(false)` says that the file is damaged.
@@ -77,7 +82,7 @@ mod tests {
         assert!(read(&disk, &mut table()).unwrap());
         transactions.stored(64, Half { queue_offset: 1, stored_ms: 2, immunity_ms: None, checks: 0 });
         transactions.stored(128, Half { queue_offset: 2, stored_ms: 3, immunity_ms: Some(9), checks: 0 });
-        write(&disk, &transactions).unwrap();
+        write(&disk, &encode(&transactions)).unwrap();
         let mut again = table();
         assert!(read(&disk, &mut again).unwrap());
         assert_eq!(again.iter().collect::<Vec<_>>(), transactions.iter().collect::<Vec<_>>());

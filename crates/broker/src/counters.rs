@@ -28,6 +28,8 @@ pub struct Counters {
     pub unknown_requests: AtomicU64,
     /// Headers that could not be read.
     pub unreadable_headers: AtomicU64,
+    /// Connections closed because what arrived was no frame, or a frame with an unreadable header.
+    pub protocol_closes: AtomicU64,
     samples: Mutex<VecDeque<Sample>>,
 }
 

@@ -53,8 +53,11 @@ impl Door for RemotingDoor {
         RemotingService { broker: self.broker.clone() }
     }
 
-    fn closed(&self, connection: &Arc<Connection>, _: CloseReason) {
+    fn closed(&self, connection: &Arc<Connection>, reason: CloseReason) {
         let broker = &self.broker;
+        if reason == CloseReason::Protocol {
+            broker.counters.protocol_closes.fetch_add(1, Ordering::Relaxed);
+        }
         broker.connections.remove(connection);
         broker.pulls.forget(connection);
         let effects = broker.membership().disconnected(connection.id());

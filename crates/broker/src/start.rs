@@ -3,7 +3,7 @@
 mod recovered;
 mod upkeep;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32};
 use std::sync::{Arc, Mutex};
@@ -50,6 +50,15 @@ pub enum StartError {
         /// Why not.
         #[source]
         source: ListenError,
+    },
+    /// A nameserver's address cannot be resolved. One that merely does not answer is tried until it does.
+    #[error("nameserver `{address}` (namesrvAddr) cannot be resolved")]
+    Nameserver {
+        /// The address.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
     },
     /// The data folder cannot be made or written.
     #[error("data folder {} cannot be used", path.display())]
@@ -105,6 +114,9 @@ pub struct RunningBroker {
 
 /// Starts a broker; it is ready for requests when this returns.
 pub fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
+    for address in &config.nameservers {
+        address.to_socket_addrs().map_err(|source| StartError::Nameserver { address: address.clone(), source })?;
+    }
     let clock = Clock::system();
     let listeners = [
         listen_on(&config, config.listen_port, "listenPort")?,

@@ -218,7 +218,11 @@ fn create_topic(broker: &Broker, request: &SendRequest<'_>) -> Result<Arc<Topic>
         return Err(SendError::Forbidden(name.to_owned()));
     }
     let now_ms = broker.clock.now_ms();
-    let created = if names::is_retry(name) {
+    let created = if let Some(group) = names::group_of_retry_topic(name) {
+        // A topic whose group may not be there would stay behind without one.
+        if broker.groups.get_or_create(group, now_ms).is_none() {
+            return Err(SendError::NoSuchGroup(group.to_owned()));
+        }
         Some(broker.topics.ensure(TopicSettings::new(name, 1, Permission::READ_WRITE), now_ms).0)
     } else {
         broker.topics.create_after(name, request.template, request.template_queues, now_ms)

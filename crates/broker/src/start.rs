@@ -342,3 +342,22 @@ impl RunningBroker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nameserver_that_cannot_be_resolved_stops_the_start_before_anything_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("data");
+        let config = BrokerConfig {
+            nameservers: vec!["127.0.0.1:9876".into(), "no port".into()],
+            data_dir: data_dir.clone(),
+            ..BrokerConfig::default()
+        };
+        let error = start(config).err().unwrap();
+        assert_eq!(error.to_string(), "nameserver `no port` (namesrvAddr) cannot be resolved");
+        assert!(!data_dir.exists());
+    }
+}

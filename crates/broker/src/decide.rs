@@ -144,8 +144,8 @@ fn push_commit(
     let queue_id = given.get(properties::REAL_QID).and_then(|id| id.parse::<i32>().ok()).unwrap_or(0);
     let topic = broker.topics.get(name).ok_or_else(|| SendError::NoSuchTopic(name.to_owned()))?;
     let mut stored = Vec::with_capacity(record.properties_bytes().len() + 32);
-    let gone =
-        [properties::REAL_TOPIC, properties::REAL_QID, properties::TRAN_MSG, properties::TRANSACTION_CHECK_TIMES];
+    // `TRAN_MSG` and the rest stay, as recorded from 5.5.0: the Go client takes its transaction id by it.
+    let gone = [properties::REAL_TOPIC, properties::REAL_QID, properties::TRANSACTION_CHECK_TIMES];
     properties::push_kept(&mut stored, record.properties_bytes(), |name| {
         !gone.iter().any(|gone| gone.as_bytes() == name)
     });

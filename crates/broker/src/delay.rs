@@ -199,10 +199,9 @@ fn push_due(broker: &Broker, bytes: &[u8], position: LogPosition, appends: &mut 
         },
     };
     let mut stored = Vec::with_capacity(record.properties_bytes().len());
-    // What is delivered is no longer to be delayed, also not when a consumer sends it on as it is.
-    let is_delay =
-        |name: &[u8]| name == properties::TIMER_OUT_MS.as_bytes() || NAMES.iter().any(|delay| delay.as_bytes() == name);
-    properties::push_kept(&mut stored, record.properties_bytes(), |name| !is_delay(name));
+    // Consumers see what the client asked for (`DELAY`, `TIMER_DELAY_MS`) and where the message waited for, as
+    // recorded from 5.5.0; only the due time is the broker's own.
+    properties::push_kept(&mut stored, record.properties_bytes(), |name| name != properties::TIMER_OUT_MS.as_bytes());
     let draft = Draft {
         topic: &topic,
         queue_id: queue_id.rem_euclid(topic.queue_count().max(1)),

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::meta::{Meta, Stored, Tree};
-use crate::names;
-use crate::topics::TableVersion;
+use crate::names::{self, NameError};
+use crate::topics::{QUEUES_MAX, TableVersion};
 
 /// Groups that tools and the system use without asking.
 const SYSTEM_GROUPS: [&str; 9] = [
@@ -74,6 +74,29 @@ impl GroupSettings {
     }
 }
 
+/// Why a group cannot be created or changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GroupError {
+    /// The name is not legal.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// More queues than a topic can have.
+    #[error("{found} retry queues; a group has at most {QUEUES_MAX}")]
+    RetryQueues {
+        /// What was asked for.
+        found: i32,
+    },
+}
+
+/// Checks settings that an operator asks for.
+pub fn check_settings(settings: &GroupSettings) -> Result<(), GroupError> {
+    names::check_group(&settings.name)?;
+    if settings.retry_queues > QUEUES_MAX {
+        return Err(GroupError::RetryQueues { found: settings.retry_queues });
+    }
+    Ok(())
+}
+
 /// All consumer groups.
 pub struct Groups {
     table: RwLock<HashMap<String, Arc<GroupSettings>>>,
@@ -115,7 +138,7 @@ impl Groups {
         Some(self.put(GroupSettings::new(name), now_ms))
     }
 
-    /// Creates or replaces a group.
+    /// Creates or replaces a group whose settings were checked by [`check_settings`].
     pub fn put(&self, settings: GroupSettings, now_ms: i64) -> Arc<GroupSettings> {
         let value = serde_json::to_vec(&settings).unwrap_or_default();
         let (name, settings) = (settings.name.clone(), Arc::new(settings));

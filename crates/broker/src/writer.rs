@@ -80,8 +80,8 @@ pub trait Submission: Send + 'static {
     /// The records.
     fn appends(&mut self) -> &mut Appends;
 
-    /// Appending has ended, possibly on another thread than it was submitted on.
-    fn complete(self: Box<Self>, outcome: Outcome<'_>);
+    /// Appending has ended, possibly on another thread than it was submitted on. Called once.
+    fn complete(&mut self, outcome: Outcome<'_>);
 }
 
 /// What became of a submission at once.
@@ -106,10 +106,15 @@ pub struct Writer {
     due: Arc<Notify>,
 }
 
+/// A submission and how its append ended.
+type Appended = (Result<LogPosition, AppendError>, Box<dyn Submission>);
+
 struct Unsynced {
     end: LogPosition,
     since_ms: i64,
     submission: Box<dyn Submission>,
+    /// Nobody waits for it any more; its records become visible all the same.
+    is_answered: bool,
 }
 
 #[derive(Default)]
@@ -158,8 +163,11 @@ impl Writer {
             self.append_left_over();
             return Submitted::Later;
         };
+        // What was left here before comes first: it may be of the same connection.
+        let earlier = self.append_inbox();
         let result = self.append(submission.appends());
         drop(appending);
+        self.finish(earlier);
         let submitted = match result {
             Ok(end) if self.flush == Flush::Sync => {
                 self.wait_for_sync(end, submission);
@@ -178,16 +186,24 @@ impl Writer {
                 return;
             }
             let Ok(appending) = self.appending.try_lock() else { return };
-            let submissions = std::mem::take(&mut *lock(&self.inbox));
-            let results: Vec<_> =
-                submissions.into_iter().map(|mut submission| (self.append(submission.appends()), submission)).collect();
+            let appended = self.append_inbox();
             drop(appending);
-            for (result, submission) in results {
-                match result {
-                    Ok(end) if self.flush == Flush::Sync => self.wait_for_sync(end, submission),
-                    Ok(_) => submission.complete(Outcome::Stored),
-                    Err(error) => submission.complete(Outcome::Refused(&error)),
-                }
+            self.finish(appended);
+        }
+    }
+
+    /// Appends what lies in the inbox. The caller holds `appending`.
+    fn append_inbox(&self) -> Vec<Appended> {
+        let submissions = std::mem::take(&mut *lock(&self.inbox));
+        submissions.into_iter().map(|mut submission| (self.append(submission.appends()), submission)).collect()
+    }
+
+    fn finish(&self, appended: Vec<Appended>) {
+        for (result, mut submission) in appended {
+            match result {
+                Ok(end) if self.flush == Flush::Sync => self.wait_for_sync(end, submission),
+                Ok(_) => submission.complete(Outcome::Stored),
+                Err(error) => submission.complete(Outcome::Refused(&error)),
             }
         }
     }
@@ -208,7 +224,7 @@ impl Writer {
     }
 
     fn wait_for_sync(&self, end: LogPosition, submission: Box<dyn Submission>) {
-        lock(&self.unsynced).push_back(Unsynced { end, since_ms: self.clock.now_ms(), submission });
+        lock(&self.unsynced).push_back(Unsynced { end, since_ms: self.clock.now_ms(), submission, is_answered: false });
         self.sync.want();
     }
 
@@ -265,24 +281,32 @@ impl Writer {
                 let ready = self.take_unsynced(|unsynced| unsynced.end <= durable);
                 for mut ready in ready {
                     self.published(ready.submission.appends());
-                    ready.submission.complete(Outcome::Stored);
+                    if !ready.is_answered {
+                        ready.submission.complete(Outcome::Stored);
+                    }
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "the commit log cannot be synced and takes no more messages");
                 for mut lost in self.take_unsynced(|_| true) {
                     self.put_back(lost.submission.appends());
-                    lost.submission.complete(Outcome::Refused(&AppendError::Fenced));
+                    if !lost.is_answered {
+                        lost.submission.complete(Outcome::Refused(&AppendError::Fenced));
+                    }
                 }
             }
         }
     }
 
-    /// Answers those who wait for the disk for too long: their messages are stored, and may yet become safe.
+    /// Answers those who wait for the disk for too long: their messages are stored, and may yet become safe. Then they
+    /// become visible like any other.
     pub fn give_up_waiting(&self, timeout_ms: i64) {
         let before_ms = self.clock.now_ms() - timeout_ms;
-        for late in self.take_unsynced(|unsynced| unsynced.since_ms < before_ms) {
-            late.submission.complete(Outcome::FlushTimeout);
+        for late in lock(&self.unsynced).iter_mut().take_while(|unsynced| unsynced.since_ms < before_ms) {
+            if !late.is_answered {
+                late.is_answered = true;
+                late.submission.complete(Outcome::FlushTimeout);
+            }
         }
     }
 
@@ -333,8 +357,8 @@ impl SyncSignal {
 pub struct Call<F> {
     /// The records.
     pub appends: Appends,
-    /// What to do with the outcome.
-    pub then: F,
+    /// What to do with the outcome, until it was done.
+    pub then: Option<F>,
 }
 
 impl<F: FnOnce(&Appends, Outcome<'_>) + Send + 'static> Submission for Call<F> {
@@ -342,18 +366,19 @@ impl<F: FnOnce(&Appends, Outcome<'_>) + Send + 'static> Submission for Call<F> {
         &mut self.appends
     }
 
-    fn complete(self: Box<Self>, outcome: Outcome<'_>) {
-        let Call { appends, then } = *self;
-        then(&appends, outcome);
+    fn complete(&mut self, outcome: Outcome<'_>) {
+        if let Some(then) = self.then.take() {
+            then(&self.appends, outcome);
+        }
     }
 }
 
 impl Writer {
     /// Appends and calls `then` with the outcome, now or later.
     pub fn append_then(&self, appends: Appends, then: impl FnOnce(&Appends, Outcome<'_>) + Send + 'static) {
-        match self.submit(Box::new(Call { appends, then })) {
-            Submitted::Done(call, Ok(())) => call.complete(Outcome::Stored),
-            Submitted::Done(call, Err(error)) => call.complete(Outcome::Refused(&error)),
+        match self.submit(Box::new(Call { appends, then: Some(then) })) {
+            Submitted::Done(mut call, Ok(())) => call.complete(Outcome::Stored),
+            Submitted::Done(mut call, Err(error)) => call.complete(Outcome::Refused(&error)),
             Submitted::Later => {}
         }
     }

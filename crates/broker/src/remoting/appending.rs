@@ -258,9 +258,9 @@ impl Submission for AppendingTurn {
         &mut self.appends
     }
 
-    fn complete(self: Box<Self>, outcome: Outcome<'_>) {
+    fn complete(&mut self, outcome: Outcome<'_>) {
         if let (true, Outcome::Stored) = (self.appends.created_topic, outcome) {
-            self.answer_when_told();
+            Box::new(std::mem::take(self)).answer_when_told();
         } else if let Some((broker, connection)) = &self.origin {
             connection.send(|out| self.write_answers(broker, outcome, out));
         }

@@ -8,14 +8,14 @@ use protocol::lenient_json;
 use protocol::requests::{DeleteSubscriptionGroup, GetConsumeStats, GetSubscriptionGroup};
 
 use super::call::{Call, Refusal};
-use crate::groups::GroupSettings;
-use crate::names;
+use crate::groups::{self, GroupSettings};
 use crate::registration::wire_version;
 
 pub fn create(call: &mut Call<'_>) -> Result<(), Refusal> {
     let body: SubscriptionGroupConfig = call.read_body()?;
-    names::check_group(&body.group_name).map_err(|error| Refusal::new(ResponseCode::INVALID_PARAMETER, error))?;
-    call.broker.groups.put(settings(body), call.broker.clock.now_ms());
+    let settings = settings(body);
+    groups::check_settings(&settings).map_err(|error| Refusal::new(ResponseCode::INVALID_PARAMETER, error))?;
+    call.broker.groups.put(settings, call.broker.clock.now_ms());
     call.answer_when_saved();
     Ok(())
 }

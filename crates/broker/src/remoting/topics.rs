@@ -57,13 +57,13 @@ pub fn delete(call: &mut Call<'_>) -> Result<(), Refusal> {
         let error = TopicError::System(header.topic.into_owned());
         return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, error));
     }
-    if let Some(topic) = broker.topics.remove(&header.topic, broker.clock.now_ms()) {
-        for queue_id in 0..topic.queue_count() {
-            broker
-                .writer
-                .delete_queue(&header.topic, queue_id)
-                .map_err(|error| Refusal::new(ResponseCode::SYSTEM_ERROR, error))?;
-        }
+    broker.topics.remove(&header.topic, broker.clock.now_ms());
+    // Every queue that the log knows of: the topic may have had more of them once.
+    for (_, queue_id) in broker.log.queues().into_iter().filter(|(topic, _)| *topic == header.topic) {
+        broker
+            .writer
+            .delete_queue(&header.topic, queue_id as i32)
+            .map_err(|error| Refusal::new(ResponseCode::SYSTEM_ERROR, error))?;
     }
     broker.offsets.forget_topic(&header.topic);
     let gone = header.topic.clone();

@@ -1,0 +1,150 @@
+//! The order in which the writer takes records, and what it does when the disk is late. Spoken to directly: over a
+//! connection these moments are too short to be met on purpose.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+
+use broker::clock::Clock;
+use broker::config::Flush;
+use broker::held_pulls::HeldPulls;
+use broker::transactions::{CheckSchedule, Transactions};
+use broker::writer::{Appends, Mark, Outcome, Submission, Submitted, Writer};
+use log::{Log, LogConfig, MemoryDisk, NewRecord, QueueNumber, Visibility};
+use protocol::sys_flag::SysFlag;
+use tokio::sync::Notify;
+
+use crate::waiting::PATIENCE;
+
+struct Bench {
+    log: Arc<Log>,
+    transactions: Arc<Mutex<Transactions>>,
+    writer: Arc<Writer>,
+    queue: QueueNumber,
+}
+
+fn bench(flush: Flush) -> Bench {
+    let visibility = if flush == Flush::Sync { Visibility::Durable } else { Visibility::Written };
+    let config = LogConfig { segment_bytes: 1 << 20, visibility, ..LogConfig::default() };
+    let log = Arc::new(Log::open(Arc::new(MemoryDisk::new()), config, &mut |_| {}).unwrap().0);
+    let schedule = CheckSchedule { first_after_ms: 1, interval_ms: 1, checks_max: 1 };
+    let transactions = Arc::new(Mutex::new(Transactions::new(schedule)));
+    let (pulls, due) = (Arc::new(HeldPulls::default()), Arc::new(Notify::new()));
+    let writer = Writer::new(log.clone(), flush, Clock::system(), pulls, transactions.clone(), due);
+    let queue = log.queue("orders", 0).unwrap();
+    Bench { log, transactions, writer: Arc::new(writer), queue }
+}
+
+impl Bench {
+    fn appends(&self, body: &str) -> Appends {
+        let host = ([127, 0, 0, 1], 1).into();
+        let record = NewRecord {
+            topic: "orders",
+            queue_id: 0,
+            flag: 0,
+            sys_flag: SysFlag(0),
+            born_timestamp_ms: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: body.as_bytes(),
+            properties: b"",
+        };
+        let mut appends = Appends::default();
+        appends.batch.push(record, self.queue, 0, None).unwrap();
+        appends
+    }
+}
+
+/// A submission that says when the writer has come to it, and waits for leave to go on.
+struct Slow {
+    appends: Appends,
+    /// Met in the middle of its append.
+    appending: Option<Meeting>,
+    /// Met when it is complete.
+    completing: Option<Meeting>,
+}
+
+struct Meeting {
+    here: Sender<()>,
+    go_on: Receiver<()>,
+}
+
+impl Meeting {
+    fn keep(self) {
+        self.here.send(()).unwrap();
+        self.go_on.recv_timeout(PATIENCE).unwrap();
+    }
+}
+
+/// Two ends of a meeting.
+fn meeting() -> (Meeting, Receiver<()>, Sender<()>) {
+    let ((here, arrived), (leave, go_on)) = (mpsc::channel(), mpsc::channel());
+    (Meeting { here, go_on }, arrived, leave)
+}
+
+impl Submission for Slow {
+    fn appends(&mut self) -> &mut Appends {
+        if let Some(meeting) = self.appending.take() {
+            meeting.keep();
+        }
+        &mut self.appends
+    }
+
+    fn complete(&mut self, _: Outcome<'_>) {
+        if let Some(meeting) = self.completing.take() {
+            meeting.keep();
+        }
+    }
+}
+
+#[test]
+fn what_was_left_to_another_thread_is_appended_before_what_comes_later() {
+    let bench = bench(Flush::Async);
+    let submit = |slow: Slow| {
+        let writer = bench.writer.clone();
+        std::thread::spawn(move || matches!(writer.submit(Box::new(slow)), Submitted::Later))
+    };
+    let (in_first, first_appends, first_goes_on) = meeting();
+    let (in_second, second_appends, second_goes_on) = meeting();
+    let (after_second, second_completes, second_ends) = meeting();
+    let plain = |body: &str| Slow { appends: bench.appends(body), appending: None, completing: None };
+
+    // The first thread appends; the second leaves its records to it.
+    let first = submit(Slow { appending: Some(in_first), ..plain("thread one") });
+    first_appends.recv_timeout(PATIENCE).unwrap();
+    let second = Slow { appending: Some(in_second), completing: Some(after_second), ..plain("thread two") };
+    assert!(submit(second).join().unwrap());
+    first_goes_on.send(()).unwrap();
+    // While the first thread appends those, a connection leaves it what it brings.
+    second_appends.recv_timeout(PATIENCE).unwrap();
+    assert!(submit(plain("earlier")).join().unwrap());
+    // The first thread is done appending and writes answers when the connection brings more.
+    second_goes_on.send(()).unwrap();
+    second_completes.recv_timeout(PATIENCE).unwrap();
+    submit(plain("later")).join().unwrap();
+    second_ends.send(()).unwrap();
+    first.join().unwrap();
+
+    let limits = log::PullLimits { max_messages: 9, max_bytes: 9999 };
+    let mut bytes = Vec::new();
+    bench.log.pull(bench.queue, 0, limits, &|_| true, &mut bytes).unwrap();
+    let bodies = protocol::record::records(&bytes).map(|record| String::from_utf8_lossy(record.body()).into_owned());
+    assert_eq!(bodies.collect::<Vec<_>>(), ["thread one", "thread two", "earlier", "later"]);
+}
+
+#[test]
+fn a_half_message_whose_disk_was_late_is_asked_about_all_the_same() {
+    let bench = bench(Flush::Sync);
+    let (tell, told) = mpsc::channel();
+    let mut appends = bench.appends("half");
+    appends.marks.push((0, Mark::Half { immunity_ms: None }));
+    bench.writer.append_then(appends, move |_, outcome| tell.send(matches!(outcome, Outcome::FlushTimeout)).unwrap());
+    // Whoever waits is answered before the disk did anything.
+    bench.writer.give_up_waiting(-1000);
+    assert!(told.recv_timeout(PATIENCE).unwrap());
+    bench.writer.stop();
+    bench.writer.sync_until_stopped();
+    assert_eq!(bench.log.durable(), bench.log.end());
+    assert_eq!(bench.transactions.lock().unwrap().len(), 1);
+}

@@ -44,7 +44,7 @@ pub struct CommandLine {
 /// Flags that every command takes.
 #[derive(Clone, Debug, Args)]
 pub struct Access {
-    /// Nameservers, `host:port` separated by `;` [env: NAMESRV_ADDR] [default: 127.0.0.1:9876]
+    /// Nameservers, `host:port` separated by `;`; `up` registers with them besides its own [env: NAMESRV_ADDR] [default: 127.0.0.1:9876]
     #[arg(short = 'n', long = "namesrv", visible_alias = "nameserver", value_name = "ADDRS", global = true)]
     pub nameservers: Option<String>,
 

@@ -4,6 +4,7 @@ pub mod broker;
 pub mod logging;
 pub mod nameserver;
 pub mod open_files;
+pub mod settings_json;
 pub mod stopping;
 pub mod up;
 

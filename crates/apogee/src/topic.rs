@@ -170,6 +170,11 @@ async fn create(arguments: &CreateArguments, access: &Access) -> anyhow::Result<
 async fn delete(arguments: &DeleteArguments, access: &Access) -> anyhow::Result<()> {
     let name = &arguments.topic;
     let admin = cluster::admin(access)?;
+    // Brokers and nameservers say that they deleted it whether it was there or not.
+    let known = admin.topics().await.context("cannot list the topics")?;
+    if !known.contains(name) {
+        bail!("topic `{name}` does not exist");
+    }
     if !arguments.yes && !confirmed(&format!("delete topic `{name}` and all its messages?"))? {
         bail!("topic `{name}` was not deleted");
     }

@@ -140,6 +140,9 @@ fn topics_are_created_by_sending_and_deleted_when_confirmed() {
     assert_eq!(messages(&cluster.json(&["topic", "stats", "fresh"])), 1);
     let unconfirmed = command(&["topic", "delete", "fresh", "-n", &cluster.nameserver]).stdin(Stdio::null()).output();
     assert_eq!(unconfirmed.unwrap().status.code(), Some(1));
+    let unknown = command(&["topic", "delete", "nosuch", "--yes", "-n", &cluster.nameserver]).output().unwrap();
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert_eq!((unknown.status.code(), said.contains("topic `nosuch` does not exist")), (Some(1), true), "{said}");
     cluster.run(&["topic", "delete", "fresh", "--yes"]);
     assert_eq!(cluster.json(&["topic", "list"])[0], serde_json::json!([]));
     cluster.stop(Signal::TERM);
@@ -178,10 +181,56 @@ fn the_load_generator_finds_no_fault() {
     bench(&["produce", "--window", "4", "--batch", "5"]);
     bench(&["consume"]);
     let paced = bench(&["produce", "--rate", "400"]);
-    let rate = paced["messages_per_second"].as_f64().unwrap();
-    assert!((100.0..=600.0).contains(&rate), "{paced}");
+    // However slow the machine is: no more than what was due in 0.6 s, and the first of each connection.
+    assert!(paced["messages"].as_u64().unwrap() <= 240 + 4, "{paced}");
     assert!(paced["latency_us"]["p99"].as_f64().unwrap() > 0.0);
     cluster.stop(Signal::TERM);
+}
+
+/// `timeout` signals the process and then its whole group, which it is in as well.
+#[test]
+fn two_signals_at_once_are_one() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(data.path());
+    kill_process(Pid::from_child(&cluster.server.process), Signal::TERM).unwrap();
+    cluster.stop(Signal::INT);
+}
+
+#[test]
+fn a_server_whose_output_nobody_reads_stops_cleanly() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_string_lossy();
+    let ports = free_ports::<3>().map(|port| port.to_string());
+    let arguments =
+        ["up", "-d", &folder, "--nameserver-port", &ports[0], "--broker-port", &ports[1], "--fast-port", &ports[2]];
+    let mut deaf = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    drop(deaf.stdout.take());
+    assert_eq!(deaf.wait().unwrap().code(), Some(0));
+
+    let mut again = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(again.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let found = lines.into_iter().find(|line| line.contains("log opened")).unwrap();
+    kill_process(Pid::from_child(&again), Signal::TERM).unwrap();
+    again.wait().unwrap();
+    assert!(found.contains("after a clean stop"), "{found}");
+}
+
+#[test]
+fn the_data_folder_is_the_flags_or_else_the_files() {
+    let data = tempfile::tempdir().unwrap();
+    let path = |name: &str| data.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(path("broker.conf"), format!("storePathRootDir={}\n", path("of-file"))).unwrap();
+    for (flags, expected) in [(vec![], "of-file"), (vec!["-d".to_owned(), path("of-flag")], "of-flag")] {
+        let [nameserver, broker, fast] = free_ports().map(|port| port.to_string());
+        let ports = ["--nameserver-port", &nameserver, "--broker-port", &broker, "--fast-port", &fast];
+        let config = path("broker.conf");
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let server = Server::start(&[&["up", "--json", "-c", &config][..], &ports, &flags].concat());
+        let said: Value = serde_json::from_str(&server.said).unwrap();
+        assert_eq!(said["data_dir"], path(expected));
+        assert!(data.path().join(expected).join("namesrv").is_dir(), "the nameserver's table lies elsewhere");
+        server.stop(Signal::TERM);
+    }
 }
 
 #[test]

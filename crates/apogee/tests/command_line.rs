@@ -33,6 +33,7 @@ fn every_command_explains_itself() {
     check(&["--help"], 0, &["Examples:", "apogee up", "Exit status", "NAMESRV_ADDR"], &[]);
     check(&["--version"], 0, &["apogee 0."], &[]);
     check(&["up", "--help"], 0, &["--data-dir", "--advertise", "--nameserver-port", "--json"], &[]);
+    check(&["up", "--help"], 0, &["-n adds nameservers"], &[]);
     check(&["nameserver", "--help"], 0, &["--config", "kvConfigPath"], &[]);
     check(&["broker", "--help"], 0, &["--config", "--set", "--namesrv"], &[]);
     check(&["broker", "--explain-config"], 0, &["flushDiskType", "listenPort"], &[]);
@@ -93,6 +94,25 @@ fn settings_are_printed_with_their_origin() {
 }
 
 #[test]
+fn settings_are_json_where_json_is_wanted() {
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = apogee(arguments);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    };
+    let printed = json(&["broker", "--set", "listenPort=20911", "--print-config", "--json"]);
+    assert_eq!(printed["listenPort"], serde_json::json!({ "value": "20911", "origin": "command line" }));
+    assert_eq!(printed["fastListenPort"]["value"], "20909");
+    let explained = json(&["broker", "--explain-config", "--json"]);
+    let segment = &explained["mappedFileSizeCommitLog"];
+    assert_eq!((&segment["default"], &segment["old_name"]), (&"1073741824".into(), &"mapedFileSizeCommitLog".into()));
+    assert!(segment["help"].as_str().unwrap().contains("bytes") && segment["possible"].is_string(), "{segment}");
+    assert_eq!(explained["fastListenPort"]["default"], "listenPort - 2");
+    assert_eq!(explained["storePathRootDir"]["default"], "./data");
+    assert_eq!(explained["brokerName"]["default"], "name of this machine");
+}
+
+#[test]
 fn what_cannot_be_used_is_named_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data").to_string_lossy().into_owned();
@@ -110,6 +130,13 @@ fn what_cannot_be_used_is_named_at_start() {
     let file = folder.path().join("file").to_string_lossy().into_owned();
     std::fs::write(&file, "").unwrap();
     let setting = format!("listenPort={free}");
-    check(&["broker", "--set", &setting, "--data-dir", &file], 1, &[], &["data folder", "file"]);
+    // Otherwise the second port is the one two below, which may be taken.
+    let fast = format!("fastListenPort={}", free_port());
+    let arguments = ["broker", "--set", &setting, "--set", &fast, "--data-dir", &file];
+    check(&arguments, 1, &[], &["data folder", "file"]);
     check(&["nameserver", "--port", &free, "--data-dir", &file], 1, &[], &["KV table", "file"]);
+    let output = apogee(&["up", "--nameserver-port", &free, "-d", &file]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("--data-dir") && said.contains(&file) && !said.contains("port"), "{said}");
 }

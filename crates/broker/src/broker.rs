@@ -1,5 +1,6 @@
 //! The broker's core: everything the doors and the background work share.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +60,10 @@ pub struct Broker {
     pub due: Arc<Notify>,
     /// Time before which no delayed message is delivered, after one could not be.
     pub delivery_pause_until_ms: AtomicI64,
+    /// Delayed messages that cannot be delivered for a reason of their own, and when each is tried again.
+    pub delivery_aside: Mutex<Vec<(i64, LogPosition)>>,
+    /// Topics that are being deleted: none of them is created before that has ended.
+    pub deleting: Mutex<HashSet<String>>,
     /// Keeps nameservers informed.
     pub registrations: Registrations,
     /// What happened.
@@ -82,6 +87,18 @@ pub struct Broker {
     pub(crate) transactions: Arc<Mutex<Transactions>>,
     pub(crate) turns: AtomicU32,
     pub(crate) opaques: AtomicI32,
+}
+
+/// A topic that is being deleted.
+pub struct Deletion<'b> {
+    broker: &'b Broker,
+    topic: &'b str,
+}
+
+impl Drop for Deletion<'_> {
+    fn drop(&mut self) {
+        self.broker.deleting.lock().unwrap_or_else(PoisonError::into_inner).remove(self.topic);
+    }
 }
 
 impl Broker {
@@ -115,6 +132,18 @@ impl Broker {
     pub fn is_recent(&self, queue: QueueNumber, offset: u64) -> bool {
         let entry = self.log.entries(queue, offset, 1).ok().and_then(|entries| entries.into_iter().next());
         entry.is_some_and(|entry| self.log.end().0.saturating_sub(entry.position) <= self.recent_bytes)
+    }
+
+    /// Marks a topic as being deleted until the guard is dropped. In between its queues are taken from the log; a topic
+    /// that was created meanwhile would keep the number of a queue that is going.
+    pub fn begin_deletion<'b>(&'b self, topic: &'b str) -> Deletion<'b> {
+        self.deleting.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned());
+        Deletion { broker: self, topic }
+    }
+
+    /// Whether the topic is being deleted.
+    pub fn is_deleting(&self, topic: &str) -> bool {
+        self.deleting.lock().unwrap_or_else(PoisonError::into_inner).contains(topic)
     }
 
     /// A unique id for a message whose client gave it none.

@@ -75,6 +75,19 @@ impl Counters {
         }
     }
 
+    /// Counters that upstream has no name for, by the name that GET_BROKER_RUNTIME_INFO shows; tools leave out keys
+    /// that they do not know.
+    pub fn own(&self) -> [(&'static str, String); 5] {
+        let text = |counter: &AtomicU64| counter.load(Ordering::Relaxed).to_string();
+        [
+            ("apogee.protocolCloses", text(&self.protocol_closes)),
+            ("apogee.unreadableHeaders", text(&self.unreadable_headers)),
+            ("apogee.unknownRequests", text(&self.unknown_requests)),
+            ("apogee.sentBack", text(&self.sent_back)),
+            ("apogee.transactionChecks", text(&self.transaction_checks)),
+        ]
+    }
+
     /// Rates per second over 10, 60 and 600 seconds; a span that the process is too young for is left out.
     pub fn rates(&self, rate: Rate) -> Vec<f64> {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,6 +116,26 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_without_a_name_of_upstream_have_one_of_our_own() {
+        let counters = Counters {
+            protocol_closes: 1.into(),
+            unreadable_headers: 2.into(),
+            unknown_requests: 3.into(),
+            sent_back: 4.into(),
+            transaction_checks: 5.into(),
+            ..Counters::default()
+        };
+        let expected = [
+            ("apogee.protocolCloses", "1"),
+            ("apogee.unreadableHeaders", "2"),
+            ("apogee.unknownRequests", "3"),
+            ("apogee.sentBack", "4"),
+            ("apogee.transactionChecks", "5"),
+        ];
+        assert_eq!(counters.own(), expected.map(|(key, value)| (key, value.to_owned())));
+    }
 
     #[test]
     fn rates_are_told_over_the_spans_the_process_is_old_enough_for() {

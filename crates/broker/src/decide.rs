@@ -121,7 +121,6 @@ pub fn decide(broker: &Broker, decision: &Decision, appends: &mut Appends) -> Re
     };
     match pushed {
         Ok(()) => {
-            broker.meta.remove(Tree::Checks, position.to_be_bytes());
             appends.marks.push((first, Mark::Decides { position, half }));
             Ok(())
         }
@@ -194,6 +193,9 @@ pub async fn ask_when_due(broker: Arc<Broker>) {
 }
 
 fn ask(broker: &Arc<Broker>, position: u64, check: u32) {
+    if broker.transactions().get(position).is_none() {
+        return;
+    }
     // Counted before asking, as upstream does: a producer that crashes the moment it is asked is asked less often.
     broker.meta.put(Tree::Checks, position.to_be_bytes(), check.to_be_bytes().to_vec());
     let mut bytes = Vec::new();
@@ -315,7 +317,6 @@ fn push_given_up(broker: &Arc<Broker>, record: &Record<'_>, position: u64, half:
         return Err(error);
     }
     appends.marks.push((0, Mark::Decides { position, half }));
-    broker.meta.remove(Tree::Checks, position.to_be_bytes());
     broker.writer.append_then(appends, |_, _| {});
     Ok(())
 }

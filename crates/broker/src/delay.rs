@@ -5,17 +5,17 @@
 //! waiting one and thereby settles it, so a crash can neither lose it nor deliver it twice.
 //! Sources: `broker/.../schedule/ScheduleMessageService.java`, `store/.../timer/TimerMessageStore.java`.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
-use log::{Due, LogPosition};
+use log::{AppendError, Due, LogPosition};
 use protocol::properties::{self, Properties};
 use protocol::record::Record;
 
 use crate::broker::Broker;
 use crate::names;
 use crate::send::{Draft, SendError};
-use crate::writer::{Appends, Outcome};
+use crate::writer::{Appends, Outcome, WriteError};
 
 /// Furthest due time, in milliseconds from now (`timerMaxDelaySec`, three days).
 pub const TIMER_DELAY_MAX_MS: i64 = 3 * 24 * 3600 * 1000;
@@ -113,6 +113,7 @@ pub async fn deliver_when_due(broker: Arc<Broker>) {
                 () = broker.shutdown.cancelled() => return,
             }
         }
+        take_from_aside(&broker, now_ms);
         let due = match broker.log.due_until(now_ms, BATCH_MAX) {
             Ok(due) => due,
             Err(error) => {
@@ -138,7 +139,7 @@ pub async fn deliver_when_due(broker: Arc<Broker>) {
 fn deliver(broker: &Arc<Broker>, due: &[Due]) {
     let mut appends = Appends::default();
     let mut bytes = Vec::new();
-    let mut positions = Vec::new();
+    let mut delivered = Vec::new();
     for due in due {
         bytes.clear();
         if let Err(error) = broker.log.read(due.position, &mut bytes) {
@@ -146,21 +147,27 @@ fn deliver(broker: &Arc<Broker>, due: &[Due]) {
             continue;
         }
         match push_due(broker, &bytes, due.position, &mut appends) {
-            Ok(()) => positions.push(due.position),
-            Err(error) => {
-                tracing::error!(position = due.position.0, %error, "a delayed message cannot be delivered yet");
-                broker.log.handed_back(due.position);
-                pause(broker);
-            }
+            Ok(()) => delivered.push(*due),
+            Err(error) => set_aside(broker, due.position, &error),
         }
     }
     let again = broker.clone();
-    broker.writer.append_then(appends, move |_, outcome| {
-        if let Outcome::Refused(error) = outcome {
+    broker.writer.append_then(appends, move |_, outcome| match outcome {
+        Outcome::Refused(WriteError::Log(AppendError::RecordTooLarge { .. } | AppendError::UnknownQueue(_)))
+            if delivered.len() > 1 =>
+        {
+            // One of them is to blame; the others must not wait for it.
+            delivered.iter().for_each(|due| deliver(&again, std::slice::from_ref(due)));
+        }
+        Outcome::Refused(
+            error @ WriteError::Log(AppendError::RecordTooLarge { .. } | AppendError::UnknownQueue(_)),
+        ) => delivered.iter().for_each(|due| set_aside(&again, due.position, error)),
+        Outcome::Refused(error) => {
             tracing::error!(%error, "delayed messages cannot be delivered yet");
-            positions.into_iter().for_each(|position| again.log.handed_back(position));
+            delivered.iter().for_each(|due| again.log.handed_back(due.position));
             pause(&again);
         }
+        Outcome::Stored | Outcome::FlushTimeout => {}
     });
 }
 
@@ -168,6 +175,26 @@ fn deliver(broker: &Arc<Broker>, due: &[Due]) {
 fn pause(broker: &Broker) {
     const PAUSE_MS: i64 = 500;
     broker.delivery_pause_until_ms.store(broker.clock.now_ms() + PAUSE_MS, Ordering::Relaxed);
+}
+
+/// A message that cannot be delivered for a reason of its own is tried again much later, and holds up no other.
+fn set_aside(broker: &Broker, position: LogPosition, error: &dyn std::error::Error) {
+    const ASIDE_MS: i64 = 60_000;
+    tracing::error!(position = position.0, %error, "a delayed message cannot be delivered; it is tried again in a minute");
+    let mut aside = broker.delivery_aside.lock().unwrap_or_else(PoisonError::into_inner);
+    aside.push((broker.clock.now_ms() + ASIDE_MS, position));
+}
+
+/// Hands back what was set aside long enough ago.
+fn take_from_aside(broker: &Broker, now_ms: i64) {
+    let mut aside = broker.delivery_aside.lock().unwrap_or_else(PoisonError::into_inner);
+    aside.retain(|(until_ms, position)| {
+        let waits = now_ms < *until_ms;
+        if !waits {
+            broker.log.handed_back(*position);
+        }
+        waits
+    });
 }
 
 /// Adds the record that delivers a waiting one.

@@ -3,7 +3,7 @@
 //! Source: `broker/.../subscription/SubscriptionGroupManager.java`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
 
@@ -135,22 +135,23 @@ impl Groups {
         if !self.auto_create || names::check_group(name).is_err() {
             return None;
         }
-        Some(self.put(GroupSettings::new(name), now_ms))
+        let mut table = self.write();
+        // Somebody may have created it since, with settings that were asked for.
+        if let Some(found) = table.get(name) {
+            return Some(found.clone());
+        }
+        Some(self.change(&mut table, GroupSettings::new(name), now_ms))
     }
 
     /// Creates or replaces a group whose settings were checked by [`check_settings`].
     pub fn put(&self, settings: GroupSettings, now_ms: i64) -> Arc<GroupSettings> {
-        let value = serde_json::to_vec(&settings).unwrap_or_default();
-        let (name, settings) = (settings.name.clone(), Arc::new(settings));
-        self.table.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), settings.clone());
-        self.meta.put(Tree::Groups, name, value);
-        self.touch(now_ms);
-        settings
+        self.change(&mut self.write(), settings, now_ms)
     }
 
     /// Forgets a group; says whether it was there.
     pub fn remove(&self, name: &str, now_ms: i64) -> bool {
-        let removed = self.table.write().unwrap_or_else(PoisonError::into_inner).remove(name).is_some();
+        let mut table = self.write();
+        let removed = table.remove(name).is_some();
         if removed {
             self.meta.remove(Tree::Groups, name);
             self.touch(now_ms);
@@ -169,9 +170,99 @@ impl Groups {
         *self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Arc<GroupSettings>>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Handed to the metadata while the table is locked, so that changes are stored in the order in which they were
+    /// made.
+    fn change(
+        &self,
+        table: &mut HashMap<String, Arc<GroupSettings>>,
+        settings: GroupSettings,
+        now_ms: i64,
+    ) -> Arc<GroupSettings> {
+        let value = serde_json::to_vec(&settings).unwrap_or_default();
+        let (name, settings) = (settings.name.clone(), Arc::new(settings));
+        table.insert(name.clone(), settings.clone());
+        self.meta.put(Tree::Groups, name, value);
+        self.touch(now_ms);
+        settings
+    }
+
     fn touch(&self, now_ms: i64) {
         let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         version.counter += 1;
         version.timestamp_ms = now_ms;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn groups(folder: &std::path::Path) -> (Groups, crate::meta::MetaThread) {
+        let (meta, mut stored, thread) = Meta::open(folder).unwrap();
+        (Groups::load(&mut stored, meta, true, 1), thread)
+    }
+
+    /// Lets four threads run once for each round, all at the same moment.
+    fn at_once(rounds: usize, run: impl Fn(usize, i32) + Sync) {
+        let arrived = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (run, arrived) = (&run, &arrived);
+                scope.spawn(move || {
+                    for round in 0..rounds {
+                        arrived.fetch_add(1, Ordering::SeqCst);
+                        while arrived.load(Ordering::SeqCst) < (round + 1) * 4 {
+                            std::thread::yield_now();
+                        }
+                        run(round, thread);
+                    }
+                });
+            }
+        });
+    }
+
+    fn settings(round: usize, retry_max_times: i32) -> GroupSettings {
+        GroupSettings { retry_max_times, ..GroupSettings::new(&format!("g{round}")) }
+    }
+
+    #[test]
+    fn what_is_stored_is_what_the_table_holds_whoever_changes_it_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (all, thread) = groups(folder.path());
+        at_once(5000, |round, thread| match (round % 2, thread) {
+            (1, 0) => drop(all.remove(&format!("g{round}"), 1)),
+            _ => drop(all.put(settings(round, thread), 1)),
+        });
+        let held = all.all();
+        drop(all);
+        thread.join();
+        let (all, thread) = groups(folder.path());
+        let stored = all.all();
+        let differ = held.iter().filter(|(name, group)| stored.get(*name) != Some(group)).count();
+        assert_eq!((differ, held.len()), (0, stored.len()));
+        drop(all);
+        thread.join();
+    }
+
+    #[test]
+    fn creation_on_first_use_checks_the_name_and_never_replaces_what_an_operator_created() {
+        let folder = tempfile::tempdir().unwrap();
+        let (all, thread) = groups(folder.path());
+        assert_eq!(all.get_or_create("a group", 1), None);
+        at_once(5000, |round, thread| match thread {
+            0 => drop(all.put(settings(round, 3), 1)),
+            _ => drop(all.get_or_create(&format!("g{round}"), 1)),
+        });
+        let replaced =
+            all.all().into_iter().filter(|(name, group)| name.starts_with('g') && group.retry_max_times != 3);
+        assert_eq!(replaced.count(), 0);
+        drop(all);
+        thread.join();
     }
 }

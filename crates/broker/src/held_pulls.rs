@@ -6,12 +6,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::QueueNumber;
-use net::Connection;
+use net::{Connection, ConnectionId};
 use protocol::frame::Codec;
 use tokio::sync::Notify;
 
 use crate::pull::PullRequest;
 use crate::pull_waits::PullWaits;
+
+/// Most pulls that are held for one connection. A consumer holds one for each of its queues.
+const PULLS_PER_CONNECTION_MAX: usize = 16_384;
 
 /// A pull that is held.
 #[derive(Debug)]
@@ -35,23 +38,30 @@ pub struct HeldPulls {
 
 #[derive(Debug, Default)]
 struct State {
-    waits: PullWaits<HeldPull>,
+    waits: PullWaits<ConnectionId, HeldPull>,
     /// Woken pulls with their deadlines, to be run again.
     ready: Vec<(i64, HeldPull)>,
 }
 
 impl HeldPulls {
-    /// Holds a pull until a message arrives in the queue, or the deadline.
-    pub fn hold(&self, queue: QueueNumber, deadline_ms: i64, pull: HeldPull) {
+    /// Holds a pull until a message arrives in the queue, or the deadline. `false` says that its connection has
+    /// enough of them, and the pull has to be answered.
+    #[must_use]
+    pub fn hold(&self, queue: QueueNumber, deadline_ms: i64, pull: HeldPull) -> bool {
         let first = {
             let mut state = self.lock();
-            state.waits.hold(queue, deadline_ms, pull);
+            let owner = pull.connection.id();
+            if state.waits.count_of(owner) >= PULLS_PER_CONNECTION_MAX {
+                return false;
+            }
+            state.waits.hold(queue, owner, deadline_ms, pull);
             state.waits.next_deadline_ms() == Some(deadline_ms)
         };
         if first {
             // The task waits for a later deadline, or for none.
             self.woken.notify_one();
         }
+        true
     }
 
     /// Messages arrived in these queues.
@@ -87,7 +97,7 @@ impl HeldPulls {
 
     /// Forgets the pulls of a connection that ended.
     pub fn forget(&self, connection: &Connection) {
-        self.lock().waits.take_where(|pull| pull.connection.id() == connection.id(), &mut Vec::new());
+        self.lock().waits.forget(connection.id());
     }
 
     /// Takes the pulls that were woken, and those whose deadline has come, with their deadlines.

@@ -1,7 +1,7 @@
 //! The broker: takes messages in, keeps them, hands them out.
 //!
-//! Doors decode a request, call one operation of the core and encode its answer. Wall: only [`writer`] changes the
-//! log; doors never touch it except to read. Wall: the cores ([`membership`], [`queue_locks`], [`pull_waits`],
+//! Doors decode a request, call one operation of the core and encode its answer. Wall: only [`writer`] appends to
+//! the log; doors never touch it except to read. Wall: the cores ([`membership`], [`queue_locks`], [`pull_waits`],
 //! [`transactions`]) know no clock, socket or task. Wall: only [`meta`] names sled.
 
 pub mod broker;

@@ -4,8 +4,11 @@
 //! Changes are handed to one thread that applies them in batches, makes them durable, and then calls back whoever
 //! waits; no request handler ever waits for the disk here. sled's own `flush` does not reach the disk's platter
 //! (it ends in `sync_file_range`), so the file is synced through a second handle. Beside the store lies a plain JSON
-//! copy of topics and groups: if sled cannot be opened, its folder is moved aside and the copy is loaded. Offsets
-//! lost that way cost repeated deliveries, not messages.
+//! copy of topics and groups: if sled is damaged, its folder is moved aside and the copy is loaded. Offsets lost that
+//! way cost repeated deliveries, not messages. While nothing can be written, changes are kept and tried again
+//! ([`saving`]).
+
+mod saving;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,6 +16,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::saving::{Changes, Saver, Store};
 
 /// Version of the value encoding: one byte, then a CRC-32 of what follows, then the value.
 const VALUE_VERSION: u8 = 1;
@@ -64,6 +70,14 @@ pub enum MetaError {
         /// What sled says.
         #[source]
         source: sled::Error,
+    },
+    /// A change cannot be written. Only ever logged, so the reason is part of the text.
+    #[error("metadata cannot be saved in {}: {reason}", path.display())]
+    Save {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system or sled says.
+        reason: String,
     },
 }
 
@@ -120,15 +134,17 @@ impl MetaThread {
 impl Meta {
     /// Opens the metadata in `folder` and reads all of it.
     pub fn open(folder: &Path) -> Result<(Meta, Stored, MetaThread), MetaError> {
-        let store = Store::open(folder)?;
+        let store = SledStore::open(folder)?;
         let mut values = BTreeMap::new();
         for tree in Tree::ALL {
             values.insert(tree, store.read_all(tree)?);
         }
         let (jobs, inbox) = mpsc::channel();
+        let reopened = folder.to_path_buf();
+        let saver = Saver::new(store, move || SledStore::open(&reopened));
         let thread = std::thread::Builder::new()
             .name("meta".into())
-            .spawn(move || write_batches(&store, &inbox))
+            .spawn(move || saving::save_until_dropped(saver, &inbox))
             .map_err(|source| MetaError::Io { path: folder.to_path_buf(), source })?;
         Ok((Meta { jobs }, Stored { values }, MetaThread(thread)))
     }
@@ -157,30 +173,7 @@ impl Meta {
     }
 }
 
-fn write_batches(store: &Store, inbox: &mpsc::Receiver<Job>) {
-    /// Changes applied before the disk is asked to keep them.
-    const BATCH_MAX: usize = 10_000;
-    let mut healthy = true;
-    while let Ok(first) = inbox.recv() {
-        let (mut changes, mut waiting) = (Vec::new(), Vec::new());
-        for job in std::iter::once(first).chain(inbox.try_iter()).take(BATCH_MAX) {
-            match job {
-                Job::Change(change) => changes.push(change),
-                Job::WhenSaved(then) => waiting.push(then),
-            }
-        }
-        // After one failed write sled is poisoned; like a log whose sync failed, it is not tried again.
-        if healthy && let Err(error) = store.write(changes) {
-            tracing::error!(%error, "metadata can no longer be saved; topics, groups and offsets change in memory only");
-            healthy = false;
-        }
-        for then in waiting {
-            then(healthy);
-        }
-    }
-}
-
-struct Store {
+struct SledStore {
     folder: PathBuf,
     db: sled::Db,
     trees: BTreeMap<Tree, sled::Tree>,
@@ -188,29 +181,49 @@ struct Store {
     file: File,
 }
 
-impl Store {
-    fn open(folder: &Path) -> Result<Store, MetaError> {
+impl SledStore {
+    /// Opens what is stored. A store that is damaged is moved aside; one that cannot be read or written now (the disk
+    /// is full, another process holds it) stays where it is.
+    fn open(folder: &Path) -> Result<SledStore, MetaError> {
         let io = |path: &Path| {
             let path = path.to_path_buf();
             move |source| MetaError::Io { path, source }
         };
         std::fs::create_dir_all(folder).map_err(io(folder))?;
         let path = folder.join("sled");
-        match Store::open_sled(folder, &path) {
+        let store_error = |source| MetaError::Store { path: path.clone(), source };
+        match SledStore::open_unlocked(folder, &path) {
             Ok(store) => Ok(store),
+            Err(error) if !is_damage(&error) => Err(store_error(error)),
             Err(error) => {
-                let aside = folder.join(format!("sled.broken-{}", std::process::id()));
+                // Not named after the process: in a container each has the same number.
+                let names = (1..).map(|count| folder.join(format!("sled.broken-{count}")));
+                let aside = { names }.find(|aside| !aside.exists()).unwrap_or_else(|| folder.join("sled.broken"));
                 tracing::error!(%error, aside = %aside.display(), "metadata is damaged; topics and groups are loaded from their JSON copy");
                 std::fs::rename(&path, &aside).map_err(io(&path))?;
-                let store = Store::open_sled(folder, &path)
-                    .map_err(|source| MetaError::Store { path: path.clone(), source })?;
+                let store = SledStore::open_sled(folder, &path).map_err(store_error)?;
                 store.import()?;
                 Ok(store)
             }
         }
     }
 
-    fn open_sled(folder: &Path, path: &Path) -> Result<Store, sled::Error> {
+    /// Waits a moment for the lock: threads of sled outlive its handle for as long as their last write takes.
+    fn open_unlocked(folder: &Path, path: &Path) -> Result<SledStore, sled::Error> {
+        const TRIES: usize = 20;
+        let mut opened = SledStore::open_sled(folder, path);
+        for _ in 1..TRIES {
+            if !opened.as_ref().is_err_and(is_locked) {
+                break;
+            }
+            #[expect(clippy::disallowed_methods, reason = "nobody tells when sled lets go of its lock")]
+            std::thread::sleep(Duration::from_millis(25));
+            opened = SledStore::open_sled(folder, path);
+        }
+        opened
+    }
+
+    fn open_sled(folder: &Path, path: &Path) -> Result<SledStore, sled::Error> {
         let db = sled::Config::new().path(path).cache_capacity(32 * 1024 * 1024).flush_every_ms(Some(500)).open()?;
         let mut trees = BTreeMap::new();
         for tree in Tree::ALL {
@@ -218,7 +231,7 @@ impl Store {
         }
         let file = File::options().read(true).write(true).open(path.join("db"))?;
         File::open(path)?.sync_all()?;
-        let store = Store { folder: folder.to_path_buf(), db, trees, file };
+        let store = SledStore { folder: folder.to_path_buf(), db, trees, file };
         // Damage shows itself when values are read; then the caller still can move the folder aside.
         for tree in Tree::ALL {
             for item in store.trees[&tree].iter() {
@@ -245,31 +258,54 @@ impl Store {
             .collect()
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<(), MetaError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let store_error = |source| MetaError::Store { path: self.folder.clone(), source };
-        let exported: Vec<Tree> =
-            Tree::EXPORTED.into_iter().filter(|tree| changes.iter().any(|change| change.tree == *tree)).collect();
-        let mut batches: BTreeMap<Tree, sled::Batch> = BTreeMap::new();
-        for change in changes {
-            let batch = batches.entry(change.tree).or_default();
-            match change.value {
-                Some(value) => batch.insert(change.key, encode_value(&value)),
-                None => batch.remove(change.key),
-            }
-        }
-        for (tree, batch) in batches {
-            self.trees[&tree].apply_batch(batch).map_err(store_error)?;
-        }
-        self.db.flush().map_err(store_error)?;
-        self.file.sync_data().map_err(|source| MetaError::Io { path: self.folder.join("sled/db"), source })?;
-        exported.into_iter().try_for_each(|tree| self.export(tree))
-    }
-
     fn export_path(&self, tree: Tree) -> PathBuf {
         self.folder.join(format!("{}.json", tree.name()))
+    }
+
+    fn import(&self) -> Result<(), MetaError> {
+        let mut changes = Changes::new();
+        for tree in Tree::EXPORTED {
+            let path = self.export_path(tree);
+            let copy: BTreeMap<String, serde_json::Value> = match std::fs::read(&path) {
+                Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(MetaError::Io { path, source }),
+            };
+            changes.extend(
+                copy.into_iter()
+                    .map(|(name, settings)| ((tree, name.into_bytes()), Some(settings.to_string().into_bytes()))),
+            );
+        }
+        self.write(&changes)
+    }
+
+    fn cannot_save(&self, what: &str, reason: impl std::fmt::Display) -> MetaError {
+        MetaError::Save { path: self.folder.join(what), reason: reason.to_string() }
+    }
+}
+
+impl Store for SledStore {
+    fn write(&self, changes: &Changes) -> Result<(), MetaError> {
+        /// Changes in one batch of sled. It frees the copies of a page, one for each change, only after the whole
+        /// batch: 10,000 changes at once cost 600 MB that never came back. Nothing needs changes of several keys to
+        /// be in force together.
+        const SLED_BATCH_MAX: usize = 250;
+        let sled_error = |error: sled::Error| self.cannot_save("sled", error);
+        for tree in Tree::ALL {
+            let mut changed = changes.iter().filter(|((of, _), _)| *of == tree).peekable();
+            while changed.peek().is_some() {
+                let mut batch = sled::Batch::default();
+                for ((_, key), value) in changed.by_ref().take(SLED_BATCH_MAX) {
+                    match value {
+                        Some(value) => batch.insert(key.as_slice(), encode_value(value)),
+                        None => batch.remove(key.as_slice()),
+                    }
+                }
+                self.trees[&tree].apply_batch(batch).map_err(sled_error)?;
+            }
+        }
+        self.db.flush().map_err(sled_error)?;
+        self.file.sync_data().map_err(|error| self.cannot_save("sled/db", error))
     }
 
     /// Writes `{"name":settings,…}`: the keys are names and the values are JSON already.
@@ -291,26 +327,36 @@ impl Store {
             std::fs::rename(&temporary, &path)?;
             File::open(&self.folder)?.sync_all()
         };
-        write().map_err(|source| MetaError::Io { path: path.clone(), source })
+        write().map_err(|error: std::io::Error| MetaError::Save { path: path.clone(), reason: error.to_string() })
     }
 
-    fn import(&self) -> Result<(), MetaError> {
-        let mut changes = Vec::new();
-        for tree in Tree::EXPORTED {
-            let path = self.export_path(tree);
-            let copy: BTreeMap<String, serde_json::Value> = match std::fs::read(&path) {
-                Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(MetaError::Io { path, source }),
-            };
-            changes.extend(copy.into_iter().map(|(name, settings)| Change {
-                tree,
-                key: name.into_bytes(),
-                value: Some(settings.to_string().into_bytes()),
-            }));
+    fn close(self) {
+        // sled syncs its file when it is dropped, and panics if that fails.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(self))).is_err() {
+            tracing::warn!("the store of the metadata could not be closed in order");
         }
-        self.write(changes)
     }
+}
+
+/// Whether what is stored is broken, rather than the disk full, the lock held or the folder forbidden.
+fn is_damage(error: &sled::Error) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        sled::Error::Io(error) => {
+            matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::NotFound)
+                || error.kind() == ErrorKind::Other && !is_lock_text(error)
+        }
+        _ => true,
+    }
+}
+
+/// sled has no error of its own for a lock that another holds.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if is_lock_text(error))
+}
+
+fn is_lock_text(error: &std::io::Error) -> bool {
+    error.to_string().starts_with("could not acquire lock")
 }
 
 fn encode_value(value: &[u8]) -> Vec<u8> {
@@ -328,6 +374,9 @@ fn decode_value(stored: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn reopen(folder: &Path) -> Stored {
@@ -376,6 +425,77 @@ mod tests {
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("sled.broken"));
         assert_eq!(aside.count(), 1);
+    }
+
+    #[test]
+    fn a_store_that_another_holds_stays_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (meta, _, thread) = Meta::open(folder.path()).unwrap();
+        meta.put(Tree::Offsets, "g", vec![1]);
+        let error = Meta::open(folder.path()).err().unwrap();
+        assert!(matches!(error, MetaError::Store { .. }), "{error}");
+        drop(meta);
+        thread.join();
+        assert_eq!(reopen(folder.path()).take(Tree::Offsets), [(b"g".to_vec(), vec![1])]);
+    }
+
+    /// sled, on a disk that can be full.
+    struct Flaky {
+        store: SledStore,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Store for Flaky {
+        fn write(&self, changes: &Changes) -> Result<(), MetaError> {
+            match self.full.load(Ordering::SeqCst) {
+                true => Err(self.store.cannot_save("sled", "no space left on device")),
+                false => self.store.write(changes),
+            }
+        }
+        fn export(&self, tree: Tree) -> Result<(), MetaError> {
+            self.store.export(tree)
+        }
+        fn close(self) {
+            self.store.close();
+        }
+    }
+
+    #[test]
+    fn sled_is_opened_again_in_the_same_process_and_folder_after_a_failed_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = Arc::new(AtomicBool::new(true));
+        let (path, switch) = (folder.path().to_path_buf(), full.clone());
+        let open = move || Ok(Flaky { store: SledStore::open(&path)?, full: switch.clone() });
+        let saver = Saver::new(open().unwrap(), open);
+        let (jobs, inbox) = mpsc::channel();
+        let meta = Meta { jobs };
+        let thread = MetaThread(std::thread::spawn(move || saving::save_until_dropped(saver, &inbox)));
+        let saved = |meta: &Meta| {
+            let (sender, saved) = mpsc::channel();
+            meta.when_saved(move |ok| sender.send(ok).unwrap());
+            saved.recv().unwrap()
+        };
+        meta.put(Tree::Topics, "a", b"{}".to_vec());
+        meta.put(Tree::Offsets, "g", vec![1]);
+        assert!(!saved(&meta));
+        full.store(false, Ordering::SeqCst);
+        meta.put(Tree::Offsets, "g", vec![2]);
+        while !saved(&meta) {
+            std::thread::yield_now();
+        }
+        drop(meta);
+        thread.join();
+        let mut stored = reopen(folder.path());
+        assert_eq!(stored.take(Tree::Topics), [(b"a".to_vec(), b"{}".to_vec())]);
+        assert_eq!(stored.take(Tree::Offsets), [(b"g".to_vec(), vec![2])]);
+    }
+
+    #[test]
+    fn a_failed_write_says_that_metadata_cannot_be_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SledStore::open(folder.path()).unwrap();
+        let text = store.cannot_save("sled", "no space left").to_string();
+        assert_eq!(text, format!("metadata cannot be saved in {}/sled: no space left", folder.path().display()));
     }
 
     #[test]

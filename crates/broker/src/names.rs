@@ -2,6 +2,8 @@
 //!
 //! Source: `common/.../topic/TopicValidator.java`, `common/.../MixAll.java`.
 
+use log::DELETED_QUEUES_TOPIC;
+
 /// Longest name of an ordinary topic, in bytes.
 pub const TOPIC_BYTES_MAX: usize = 127;
 /// Longest name of a retry or dead-letter topic, in bytes.
@@ -115,6 +117,7 @@ pub fn is_sendable(topic: &str) -> bool {
             | OP_HALF_TOPIC
             | CHECK_MAX_TOPIC
             | TIMER_TOPIC
+            | DELETED_QUEUES_TOPIC
             | "SELF_TEST_TOPIC"
             | "OFFSET_MOVED_EVENT"
             | "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC"
@@ -157,5 +160,8 @@ mod tests {
         assert!(is_system("DefaultCluster_REPLY_TOPIC", "DefaultCluster", "broker-a"));
         assert!(!is_system("orders", "DefaultCluster", "broker-a") && is_sendable("orders"));
         assert!(is_sendable("TBW102") && !is_sendable(SCHEDULE_TOPIC));
+        // A record of this topic says to the log that a queue is gone.
+        let own = "APOGEE_DELETED_QUEUES";
+        assert!(!is_sendable(own) && is_system(own, "DefaultCluster", "broker-a"));
     }
 }

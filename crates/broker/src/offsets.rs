@@ -2,6 +2,7 @@
 //!
 //! Kept in memory; what changed is handed to [`Meta`] every few hundred milliseconds. A crash in between costs
 //! repeated deliveries, never a loss. Offsets may go backwards: an operator resets them, and a rebalance can.
+//! Stored together are the offsets of up to 1,000 queues of a topic: a key costs the store far more than an offset.
 //! Source: `broker/.../offset/ConsumerOffsetManager.java`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -10,6 +11,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::meta::{Meta, Stored, Tree};
 
 type Queues = BTreeMap<i32, i64>;
+
+/// Version of the stored value.
+const VALUE_VERSION: u8 = 1;
+/// Queues whose offsets are stored in one value: 12 bytes each, which keeps it below 16 KiB.
+const CHUNK_QUEUES: i32 = 1_000;
 
 /// Consumer offsets of all groups.
 pub struct Offsets {
@@ -21,6 +27,7 @@ pub struct Offsets {
 struct Table {
     /// By group, topic, queue.
     offsets: HashMap<String, HashMap<String, Queues>>,
+    /// Group, topic and chunk of queues whose stored value is old.
     changed: HashSet<(String, String, i32)>,
 }
 
@@ -29,13 +36,12 @@ impl Offsets {
     pub fn load(stored: &mut Stored, meta: Meta) -> Offsets {
         let mut table = Table::default();
         for (key, value) in stored.take(Tree::Offsets) {
-            let (Some((group, topic, queue)), Ok(value)) = (decode_key(&key), <[u8; 8]>::try_from(value.as_slice()))
-            else {
-                tracing::error!(key = %key.escape_ascii(), "stored offset cannot be read");
+            let (Some((group, topic, _)), Some(queues)) = (decode_key(&key), decode_value(&value)) else {
+                tracing::error!(key = %key.escape_ascii(), "stored offsets cannot be read");
                 continue;
             };
             let topics = table.offsets.entry(group.to_owned()).or_default();
-            topics.entry(topic.to_owned()).or_default().insert(queue, i64::from_be_bytes(value));
+            topics.entry(topic.to_owned()).or_default().extend(queues);
         }
         Offsets { table: Mutex::new(table), meta }
     }
@@ -55,7 +61,7 @@ impl Offsets {
         }
         let topics = table.offsets.entry(group.to_owned()).or_default();
         topics.entry(topic.to_owned()).or_default().insert(queue, offset);
-        table.changed.insert((group.to_owned(), topic.to_owned(), queue));
+        table.changed.insert((group.to_owned(), topic.to_owned(), chunk_of(queue)));
     }
 
     /// Queue and offset of everything that the group consumed of the topic.
@@ -99,22 +105,20 @@ impl Offsets {
         }
         // Handed over at once, not with the next round: who asked is answered when everything so far is on disk, and
         // an offset that came back would pass over the first messages of a topic of the same name.
-        for queue in queues.into_keys() {
-            table.changed.remove(&(group.to_owned(), topic.to_owned(), queue));
-            self.meta.remove(Tree::Offsets, encode_key(group, topic, queue));
+        for chunk in queues.into_keys().map(chunk_of).collect::<BTreeSet<i32>>() {
+            table.changed.remove(&(group.to_owned(), topic.to_owned(), chunk));
+            self.meta.remove(Tree::Offsets, encode_key(group, topic, chunk));
         }
     }
 
-    /// Hands everything that changed since the last call to the metadata; returns how much it was.
+    /// Hands everything that changed since the last call to the metadata; returns how many values it was.
     pub fn save_changed(&self) -> usize {
         let mut table = self.lock();
         let changed = std::mem::take(&mut table.changed);
-        for (group, topic, queue) in &changed {
-            let key = encode_key(group, topic, *queue);
-            match table.offsets.get(group).and_then(|topics| topics.get(topic)?.get(queue)) {
-                Some(offset) => self.meta.put(Tree::Offsets, key, offset.to_be_bytes().to_vec()),
-                None => self.meta.remove(Tree::Offsets, key),
-            }
+        for (group, topic, chunk) in &changed {
+            // Forgotten offsets were taken out of what changed, so there are some.
+            let Some(queues) = table.offsets.get(group).and_then(|topics| topics.get(topic)) else { continue };
+            self.meta.put(Tree::Offsets, encode_key(group, topic, *chunk), encode_value(queues, *chunk));
         }
         changed.len()
     }
@@ -124,22 +128,50 @@ impl Offsets {
     }
 }
 
-/// `group 0x00 topic 0x00 queue`: names cannot contain a zero byte.
-fn encode_key(group: &str, topic: &str, queue: i32) -> Vec<u8> {
+fn chunk_of(queue: i32) -> i32 {
+    queue.div_euclid(CHUNK_QUEUES)
+}
+
+/// Layout of key and value: `docs/formats/meta.md`. Names cannot contain a zero byte.
+fn encode_key(group: &str, topic: &str, chunk: i32) -> Vec<u8> {
     let mut key = Vec::with_capacity(group.len() + topic.len() + 6);
     key.extend_from_slice(group.as_bytes());
     key.push(0);
     key.extend_from_slice(topic.as_bytes());
     key.push(0);
-    key.extend_from_slice(&queue.to_be_bytes());
+    key.extend_from_slice(&chunk.to_be_bytes());
     key
 }
 
 fn decode_key(key: &[u8]) -> Option<(&str, &str, i32)> {
-    let (names, queue) = key.split_at_checked(key.len().checked_sub(4)?)?;
+    let (names, chunk) = key.split_at_checked(key.len().checked_sub(4)?)?;
     let names = std::str::from_utf8(names.strip_suffix(&[0])?).ok()?;
     let (group, topic) = names.split_once('\0')?;
-    Some((group, topic, i32::from_be_bytes(queue.try_into().ok()?)))
+    Some((group, topic, i32::from_be_bytes(chunk.try_into().ok()?)))
+}
+
+fn encode_value(queues: &Queues, chunk: i32) -> Vec<u8> {
+    let first = chunk.saturating_mul(CHUNK_QUEUES);
+    let queues = queues.range(first..=first.saturating_add(CHUNK_QUEUES - 1));
+    let mut value = vec![VALUE_VERSION];
+    value.extend_from_slice(&(queues.clone().count() as u16).to_be_bytes());
+    for (queue, offset) in queues {
+        value.extend_from_slice(&queue.to_be_bytes());
+        value.extend_from_slice(&offset.to_be_bytes());
+    }
+    value
+}
+
+fn decode_value(value: &[u8]) -> Option<Vec<(i32, i64)>> {
+    let (head, pairs) = value.split_first_chunk::<3>()?;
+    let (pairs, rest) = pairs.as_chunks::<12>();
+    let count = usize::from(u16::from_be_bytes([head[1], head[2]]));
+    if head[0] != VALUE_VERSION || pairs.len() != count || !rest.is_empty() {
+        return None;
+    }
+    let pair =
+        |[a, b, c, d, offset @ ..]: &[u8; 12]| (i32::from_be_bytes([*a, *b, *c, *d]), i64::from_be_bytes(*offset));
+    Some(pairs.iter().map(pair).collect())
 }
 
 #[cfg(test)]
@@ -177,5 +209,45 @@ mod tests {
         assert_eq!(offsets.get("h", "t", 3), None);
         drop(offsets);
         thread.join();
+    }
+
+    #[test]
+    fn a_thousand_queues_share_a_value_and_only_values_that_changed_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (offsets, thread) = open(folder.path());
+        for queue in 0..65_536 {
+            offsets.commit("g", "wide", queue, i64::from(queue) + 1);
+        }
+        assert_eq!(offsets.save_changed(), 66);
+        offsets.commit("g", "wide", 999, 7);
+        offsets.commit("g", "wide", 0, 8);
+        assert_eq!(offsets.save_changed(), 1);
+        let wide = offsets.of("g", "wide");
+        assert!((0..66).all(|chunk| encode_value(&wide, chunk).len() <= 16 * 1024));
+        drop(offsets);
+        thread.join();
+        let (offsets, thread) = open(folder.path());
+        assert!(offsets.of("g", "wide") == wide);
+        offsets.forget_group("g");
+        drop(offsets);
+        thread.join();
+        let (meta, mut stored, thread) = Meta::open(folder.path()).unwrap();
+        assert!(stored.take(Tree::Offsets).is_empty());
+        drop(meta);
+        thread.join();
+    }
+
+    #[test]
+    fn stored_values_are_read_back_and_others_are_not_taken_for_them() {
+        let queues = Queues::from([(i32::MIN, 1), (-1, 2), (0, i64::MAX), (1000, -1), (i32::MAX, 3)]);
+        let chunks: BTreeSet<i32> = queues.keys().copied().map(chunk_of).collect();
+        let read: Queues =
+            chunks.iter().flat_map(|chunk| decode_value(&encode_value(&queues, *chunk)).unwrap()).collect();
+        assert_eq!((read, chunks.len()), (queues, 5));
+        let value = encode_value(&Queues::from([(3, 4)]), 0);
+        assert_eq!(decode_value(&value), Some(vec![(3, 4)]));
+        assert_eq!(decode_value(&value[..value.len() - 1]), None);
+        assert_eq!(decode_value(&[value.as_slice(), &[0; 12]].concat()), None);
+        assert_eq!((decode_value(&[]), decode_value(&[2, 0, 0])), (None, None));
     }
 }

@@ -109,7 +109,10 @@ pub async fn keep_registered(broker: Arc<Broker>, nameserver: String) {
     while !broker.shutdown.is_cancelled() {
         let change = *news.borrow_and_update();
         let version = broker.topics.version();
-        let outcome = register(&broker, &nameserver, &mut channel, heard, version).await;
+        let outcome = tokio::select! {
+            outcome = register(&broker, &nameserver, &mut channel, heard, version) => outcome,
+            () = broker.shutdown.cancelled() => break,
+        };
         known = known.after(&nameserver, &outcome);
         broker.registrations.note(&nameserver, outcome.is_ok().then_some(change));
         let wait = if outcome.is_ok() { broker.config.register_period } else { RETRY };
@@ -127,7 +130,11 @@ pub async fn keep_registered(broker: Arc<Broker>, nameserver: String) {
             // Now and then it hears everything, whatever it may have forgotten.
             () = tokio::time::sleep(wait) => heard = None,
             _ = news.changed(), if outcome.is_ok() => {}
-            () = gone => (channel, heard) = (None, None),
+            () = gone => {
+                (channel, heard) = (None, None);
+                // One that accepts and closes at once is not asked without a pause.
+                tokio::time::sleep(RETRY / 10).await;
+            }
             () = broker.shutdown.cancelled() => {}
         }
     }

@@ -91,7 +91,8 @@ impl Service<Inbound> for RemotingService {
         let mut readable = true;
         for frame in inbound.frames() {
             readable = self.serve(&inbound.connection, &frame, &mut spans, &mut turn, &mut replies);
-            if !readable {
+            // Frames that are left come again once the other side has taken these answers.
+            if !readable || inbound.is_answered_enough(&replies) {
                 break;
             }
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use log::{AppendError, DefineError, QueueNumber};
 use protocol::batch::{self, BatchError};
 use protocol::codes::ResponseCode;
+use protocol::frame::FRAME_BYTES_MAX;
 use protocol::properties::{self, Properties};
 use protocol::record::{EncodeError, NewRecord, PROPERTIES_BYTES_MAX, java_string_hash};
 use protocol::sys_flag::{SysFlag, TransactionState};
@@ -17,7 +18,7 @@ use crate::broker::Broker;
 use crate::delay::{self, Delay, DelayError};
 use crate::names::{self, NameError};
 use crate::topics::{Permission, Topic, TopicSettings};
-use crate::writer::{Appends, Mark};
+use crate::writer::{Appends, Mark, WriteError};
 
 /// A message as it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +79,17 @@ pub enum SendError {
     /// The topic is not there and may not be created.
     #[error("topic `{0}` does not exist; create it first")]
     NoSuchTopic(String),
+    /// The topic is being deleted; a moment later it can be created again.
+    #[error("topic `{0}` is being deleted")]
+    BeingDeleted(String),
+    /// A batch would become more than the log is to take at once.
+    #[error("batch would be stored as {size} bytes; the limit is {limit}")]
+    BatchTooLarge {
+        /// Bytes of its records.
+        size: usize,
+        /// Most bytes allowed.
+        limit: usize,
+    },
     /// The topic does not have that queue.
     #[error("queue {queue_id} of topic `{topic}` does not exist; it has {queues}")]
     NoSuchQueue {
@@ -136,7 +148,7 @@ pub enum SendError {
     Queue(#[from] DefineError),
     /// The log cannot take it.
     #[error("message could not be stored: {0}")]
-    Log(#[from] AppendError),
+    Write(#[from] WriteError),
 }
 
 impl SendError {
@@ -145,26 +157,28 @@ impl SendError {
         match self {
             Self::BrokerReadOnly(_) | Self::Forbidden(_) | Self::TransactionsRefused => ResponseCode::NO_PERMISSION,
             Self::Name(_) | Self::NoSuchQueue { .. } => ResponseCode::INVALID_PARAMETER,
-            Self::NoSuchTopic(_) => ResponseCode::TOPIC_NOT_EXIST,
+            Self::NoSuchTopic(_) | Self::BeingDeleted(_) => ResponseCode::TOPIC_NOT_EXIST,
             Self::NoSuchGroup(_) => ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
             Self::NoBody(_) | Self::Queue(_) => ResponseCode::SYSTEM_ERROR,
             Self::BodyTooLarge { .. }
             | Self::PropertiesTooLarge { .. }
             | Self::Batch { .. }
+            | Self::BatchTooLarge { .. }
             | Self::BatchCannotCarry(_)
             | Self::Delay(_)
             | Self::Encode(_) => ResponseCode::MESSAGE_ILLEGAL,
-            Self::Log(error) => append_code(error),
+            Self::Write(error) => write_code(error),
         }
     }
 }
 
-/// The code for a failed append. A full or fenced log makes clients try another broker.
-pub fn append_code(error: &AppendError) -> ResponseCode {
+/// The code for what could not be stored. What may pass makes clients try another broker, or again.
+pub fn write_code(error: &WriteError) -> ResponseCode {
     match error {
-        AppendError::Fenced | AppendError::DiskFull => ResponseCode::SERVICE_NOT_AVAILABLE,
-        AppendError::RecordTooLarge { .. } => ResponseCode::MESSAGE_ILLEGAL,
-        AppendError::Io(_) | AppendError::UnknownQueue(_) => ResponseCode::SYSTEM_ERROR,
+        WriteError::Busy { .. } | WriteError::Stopping => ResponseCode::SERVICE_NOT_AVAILABLE,
+        WriteError::Log(AppendError::Fenced | AppendError::DiskFull) => ResponseCode::SERVICE_NOT_AVAILABLE,
+        WriteError::Log(AppendError::RecordTooLarge { .. }) => ResponseCode::MESSAGE_ILLEGAL,
+        WriteError::Log(AppendError::Io(_) | AppendError::UnknownQueue(_)) => ResponseCode::SYSTEM_ERROR,
     }
 }
 
@@ -214,6 +228,9 @@ fn writable_topic(broker: &Broker, request: &SendRequest<'_>, created: &mut bool
 fn create_topic(broker: &Broker, request: &SendRequest<'_>) -> Result<Arc<Topic>, SendError> {
     let name = request.topic;
     names::check_topic(name)?;
+    if broker.is_deleting(name) {
+        return Err(SendError::BeingDeleted(name.to_owned()));
+    }
     if !names::is_sendable(name) {
         return Err(SendError::Forbidden(name.to_owned()));
     }
@@ -326,6 +343,7 @@ fn admit_batch(
     let unread = |source| SendError::Batch { topic: request.topic.to_owned(), source };
     // Looked through completely first: a batch is stored as a whole or not at all.
     let mut messages = Vec::new();
+    let mut stored_bytes = 0usize;
     for message in batch::items(request.body) {
         let message = message.map_err(unread)?;
         if delay::of(broker, &Properties::new(message.properties))?.is_some() {
@@ -337,6 +355,11 @@ fn admit_batch(
             + UNIQUE_ID_PROPERTY_BYTES_MAX;
         if size > PROPERTIES_BYTES_MAX {
             return Err(SendError::PropertiesTooLarge { size, limit: PROPERTIES_BYTES_MAX });
+        }
+        // What the batch says of itself is stored with each of its messages.
+        stored_bytes += size + message.body.len() + RECORD_FIXED_BYTES_MAX;
+        if stored_bytes > BATCH_STORED_BYTES_MAX {
+            return Err(SendError::BatchTooLarge { size: stored_bytes, limit: BATCH_STORED_BYTES_MAX });
         }
         messages.push(message);
     }
@@ -383,6 +406,10 @@ fn is_client_property(name: &[u8]) -> bool {
     !reserved.iter().any(|reserved| reserved.as_bytes() == name)
 }
 
+/// Most bytes of the records that one batch becomes: as much as a frame.
+const BATCH_STORED_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Most bytes of a record beside body and properties: two IPv6 hosts, the longest topic, fixed parts.
+const RECORD_FIXED_BYTES_MAX: usize = 72 + 40 + 2 + names::RETRY_TOPIC_BYTES_MAX + 2;
 /// Most bytes that the property with a generated unique id takes: name, two separators, 56 digits.
 const UNIQUE_ID_PROPERTY_BYTES_MAX: usize = properties::UNIQ_KEY.len() + 2 + 56;
 

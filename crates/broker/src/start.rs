@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use log::{Disk, DiskError, Log, LogConfig, OpenError, RealDisk, Visibility};
 use net::listen::{ListenError, listen};
@@ -36,8 +37,11 @@ use crate::transactions::{CheckSchedule, Transactions};
 use crate::writer::Writer;
 use crate::{decide, delay};
 
-/// Room that a record needs beside its body: properties, topic, fixed parts.
-const RECORD_EXTRA_BYTES: usize = 64 * 1024;
+/// The newest part of the log that stays in the page cache is this part of the memory. More would serve consumers
+/// that are further behind; but a cache that grows takes ever new pages from the machine, and writing waits for them.
+const CACHED_SHARE: u64 = 8;
+/// Longest wait for the disk when the broker stops.
+const WIND_UP_MAX: Duration = Duration::from_secs(5);
 
 /// Why a broker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +132,7 @@ pub fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
     std::fs::create_dir_all(&path).map_err(|source| StartError::DataFolder { path: path.clone(), source })?;
     let disk = RealDisk::open(&path).map_err(|source| StartError::Disk { path: path.clone(), source })?;
     let (meta, mut stored, meta_thread) = Meta::open(&path.join("meta"))?;
-    let (log, transactions, recovery) = open_log(&config, Arc::new(disk), &mut stored)?;
+    let (log, transactions, recovery) = open_log(&config, Arc::new(disk), &mut stored, &meta)?;
     let io_threads = match config.io_threads {
         0 => std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1),
         threads => threads,
@@ -153,36 +157,33 @@ fn open_log(
     config: &BrokerConfig,
     disk: Arc<dyn Disk>,
     stored: &mut Stored,
+    meta: &Meta,
 ) -> Result<(Log, Transactions, String), StartError> {
     let mut transactions = Transactions::new(CheckSchedule {
         first_after_ms: config.transaction_timeout.as_millis() as i64,
         interval_ms: config.transaction_check_interval.as_millis() as i64,
         checks_max: config.transaction_check_max,
     });
-    let path = || config.data_dir.clone();
-    let snapshot = crate::transactions::snapshot::read(disk.as_ref(), &mut transactions)
-        .map_err(|source| StartError::DataFolder { path: path(), source })?;
-    if !snapshot {
-        tracing::error!(
-            "the file of half messages is damaged; those older than the last checkpoint are not asked about"
-        );
-    }
     let log_config = LogConfig {
         segment_bytes: config.segment_bytes,
-        max_record_bytes: (config.max_message_bytes + RECORD_EXTRA_BYTES) as u32,
         visibility: match config.flush {
             Flush::Async => Visibility::Written,
             Flush::Sync => Visibility::Durable,
         },
+        cached_bytes: memory_bytes() / CACHED_SHARE,
         boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
         ..LogConfig::default()
     };
-    let mut replay = |record: &protocol::record::Record<'_>| recovered::replay(&mut transactions, record);
-    let (log, recovery) =
-        Log::open(disk, log_config, &mut replay).map_err(|source| StartError::Log { path: path(), source })?;
+    let (log, recovery) = recovered::open_log(disk, log_config, &mut transactions)
+        .map_err(|source| StartError::Log { path: config.data_dir.clone(), source })?;
     for (key, value) in stored.take(Tree::Checks) {
-        if let (Ok(position), Ok(checks)) = (key.as_slice().try_into(), value.as_slice().try_into()) {
-            transactions.restore_checks(u64::from_be_bytes(position), u32::from_be_bytes(checks));
+        let position = key.as_slice().try_into().map(u64::from_be_bytes);
+        match (position, value.as_slice().try_into()) {
+            (Ok(position), Ok(checks)) if transactions.get(position).is_some() => {
+                transactions.restore_checks(position, u32::from_be_bytes(checks));
+            }
+            // Decided about in the moment before the stop.
+            _ => meta.remove(Tree::Checks, key),
         }
     }
     Ok((log, transactions, recovery.to_string()))
@@ -209,8 +210,15 @@ fn assemble(
     let log = Arc::new(log);
     let (pulls, due) = (Arc::new(HeldPulls::default()), Arc::new(Notify::new()));
     let transactions = Arc::new(Mutex::new(transactions));
-    let writer =
-        Writer::new(log.clone(), config.flush, clock.clone(), pulls.clone(), transactions.clone(), due.clone());
+    let writer = Writer::new(
+        log.clone(),
+        config.flush,
+        clock.clone(),
+        pulls.clone(),
+        transactions.clone(),
+        meta.clone(),
+        due.clone(),
+    );
     let mut own_properties = Vec::new();
     properties::push(&mut own_properties, properties::CLUSTER, &config.cluster_name);
     properties::push(&mut own_properties, properties::MSG_REGION, &config.region_id);
@@ -230,9 +238,12 @@ fn assemble(
         pulls,
         due,
         delivery_pause_until_ms: AtomicI64::new(0),
+        delivery_aside: Mutex::default(),
+        deleting: Mutex::default(),
         registrations: Registrations::default(),
         counters: Counters::default(),
-        recent_bytes: recent_bytes(),
+        // As upstream: 40 %.
+        recent_bytes: memory_bytes() / 5 * 2,
         shutdown: CancellationToken::new(),
         schedule_topic,
         timer_topic,
@@ -248,12 +259,12 @@ fn assemble(
     }
 }
 
-/// 40 % of the machine's memory, or of 8 GiB where it cannot be read.
-fn recent_bytes() -> u64 {
+/// The machine's memory, or 8 GiB where it cannot be read.
+fn memory_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib =
         text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
-    kib.unwrap_or(8 << 20) * 1024 / 5 * 2
+    kib.unwrap_or(8 << 20) * 1024
 }
 
 /// Topics that every broker has, as upstream creates them at boot.
@@ -314,8 +325,24 @@ fn start_tasks(broker: &Arc<Broker>, workers: &Workers, listeners: [TcpListener;
 }
 
 impl RunningBroker {
+    /// Takes no more messages, and waits until those that were taken have been answered.
+    fn wind_up(&self) {
+        let (sender, ended) = std::sync::mpsc::channel();
+        let broker = self.broker.clone();
+        self.workers.spawn_on(0, move || async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(2));
+            while !broker.writer.wind_up() && !broker.shutdown.is_cancelled() {
+                ticks.tick().await;
+            }
+            let _ = sender.send(());
+        });
+        // A disk that hangs must not keep the process for ever.
+        let _ = ended.recv_timeout(WIND_UP_MAX);
+    }
+
     /// Stops the broker: answers what was accepted, saves everything, and waits for all threads.
     pub fn stop(self) {
+        self.wind_up();
         self.broker.shutdown.cancel();
         self.workers.stop();
         self.worker_threads.join();

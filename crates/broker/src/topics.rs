@@ -3,7 +3,7 @@
 //! Source: `broker/.../topic/TopicConfigManager.java`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 
 use log::QueueNumber;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,11 @@ impl Topic {
         self.queues.len() as i32
     }
 
+    /// Whether the topic has that queue, for writing or reading.
+    pub fn has_queue(&self, id: i32) -> bool {
+        (0..self.queue_count()).contains(&id)
+    }
+
     /// The log's number for a queue of this topic, if the log was asked for it before.
     pub fn known_queue(&self, id: i32) -> Option<QueueNumber> {
         self.queues.get(usize::try_from(id).ok()?)?.get().copied()
@@ -194,21 +199,7 @@ impl Topics {
 
     /// Creates or replaces a topic whose settings were checked by [`check_settings`].
     pub fn put(&self, settings: TopicSettings, now_ms: i64) -> Arc<Topic> {
-        let value = serde_json::to_vec(&settings).unwrap_or_default();
-        let name = settings.name.clone();
-        let topic = {
-            let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-            let old = table.get(&name);
-            if let Some(old) = old.filter(|old| old.settings == settings) {
-                return old.clone();
-            }
-            // Counted while the table is locked: whoever reads the count and then the table misses no change.
-            let topic = Arc::new(Topic::new(settings, self.touch(now_ms), old.map(Arc::as_ref)));
-            table.insert(name.clone(), topic.clone());
-            topic
-        };
-        self.meta.put(Tree::Topics, name, value);
-        topic
+        self.change(&mut self.write(), settings, now_ms)
     }
 
     /// Creates a topic unless it is there. The flag says whether it was created.
@@ -216,7 +207,12 @@ impl Topics {
         if let Some(topic) = self.get(&settings.name) {
             return (topic, false);
         }
-        (self.put(settings, now_ms), true)
+        let mut table = self.write();
+        // Somebody may have created it since, with settings that were asked for.
+        if let Some(topic) = table.get(&settings.name) {
+            return (topic.clone(), false);
+        }
+        (self.change(&mut table, settings, now_ms), true)
     }
 
     /// Creates the topic of a send after its template; `None` if the template does not allow it.
@@ -234,10 +230,29 @@ impl Topics {
 
     /// Forgets a topic; returns it if it was there.
     pub fn remove(&self, name: &str, now_ms: i64) -> Option<Arc<Topic>> {
-        let removed = self.table.write().unwrap_or_else(PoisonError::into_inner).remove(name)?;
+        let mut table = self.write();
+        let removed = table.remove(name)?;
         self.meta.remove(Tree::Topics, name);
         self.touch(now_ms);
         Some(removed)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Arc<Topic>>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counted and handed to the metadata while the table is locked: whoever reads the count and then the table
+    /// misses no change, and changes are stored in the order in which they were made.
+    fn change(&self, table: &mut HashMap<String, Arc<Topic>>, settings: TopicSettings, now_ms: i64) -> Arc<Topic> {
+        let old = table.get(&settings.name);
+        if let Some(old) = old.filter(|old| old.settings == settings) {
+            return old.clone();
+        }
+        let (name, value) = (settings.name.clone(), serde_json::to_vec(&settings).unwrap_or_default());
+        let topic = Arc::new(Topic::new(settings, self.touch(now_ms), old.map(Arc::as_ref)));
+        table.insert(name.clone(), topic.clone());
+        self.meta.put(Tree::Topics, name, value);
+        topic
     }
 
     fn touch(&self, now_ms: i64) -> i64 {
@@ -279,6 +294,8 @@ pub fn change_attributes(attributes: &mut BTreeMap<String, String>, changes: &st
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     fn topics(folder: &std::path::Path) -> (Topics, crate::meta::MetaThread) {
@@ -306,6 +323,59 @@ mod tests {
         thread.join();
     }
 
+    /// Lets four threads run once for each round, all at the same moment.
+    fn at_once(rounds: usize, run: impl Fn(usize, i32) + Sync) {
+        let arrived = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (run, arrived) = (&run, &arrived);
+                scope.spawn(move || {
+                    for round in 0..rounds {
+                        arrived.fetch_add(1, Ordering::SeqCst);
+                        while arrived.load(Ordering::SeqCst) < (round + 1) * 4 {
+                            std::thread::yield_now();
+                        }
+                        run(round, thread);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_stored_is_what_the_table_holds_whoever_changes_it_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (all, thread) = topics(folder.path());
+        at_once(5000, |round, thread| match (round % 2, thread) {
+            (1, 0) => drop(all.remove(&format!("t{round}"), 1)),
+            _ => drop(all.put(TopicSettings::new(&format!("t{round}"), thread + 1, Permission(6)), 1)),
+        });
+        let held: Vec<TopicSettings> = all.all().into_values().map(|topic| topic.settings.clone()).collect();
+        drop(all);
+        thread.join();
+        let (all, thread) = topics(folder.path());
+        let stored: Vec<TopicSettings> = all.all().into_values().map(|topic| topic.settings.clone()).collect();
+        let differs = held.iter().zip(&stored).find(|(held, stored)| held != stored);
+        assert!(held == stored, "{} held, {} stored, first difference {differs:?}", held.len(), stored.len());
+        drop(all);
+        thread.join();
+    }
+
+    #[test]
+    fn creation_on_first_use_never_replaces_what_an_operator_created() {
+        let folder = tempfile::tempdir().unwrap();
+        let (all, thread) = topics(folder.path());
+        let settings = |round: usize, queues| TopicSettings::new(&format!("t{round}"), queues, Permission(6));
+        at_once(5000, |round, thread| match thread {
+            0 => drop(all.put(settings(round, 16), 1)),
+            _ => drop(all.ensure(settings(round, 4), 1)),
+        });
+        let replaced = all.all().into_values().filter(|topic| topic.queue_count() != 16).count();
+        assert_eq!(replaced, 0);
+        drop(all);
+        thread.join();
+    }
+
     #[test]
     fn a_changed_topic_keeps_the_log_numbers_of_its_queues() {
         let folder = tempfile::tempdir().unwrap();
@@ -319,6 +389,16 @@ mod tests {
         );
         drop(all);
         thread.join();
+    }
+
+    #[test]
+    fn a_topic_has_the_queues_that_can_be_written_or_read() {
+        let settings = TopicSettings { write_queues: 5, ..TopicSettings::new("t", 2, Permission(6)) };
+        let topic = Topic::new(settings, 0, None);
+        assert_eq!(
+            [i32::MIN, -1, 0, 4, 5, i32::MAX].map(|id| topic.has_queue(id)),
+            [false, false, true, true, false, false]
+        );
     }
 
     #[test]

@@ -75,6 +75,14 @@ impl Transactions {
         self.halves.insert(position, (half, next_ms));
     }
 
+    /// Puts back a half message whose decision could not be stored; it is looked at again one interval later.
+    pub fn put_back(&mut self, position: u64, half: Half, now_ms: i64) {
+        self.take(position);
+        let next_ms = now_ms.saturating_add(self.schedule.interval_ms);
+        self.due.insert((next_ms, position));
+        self.halves.insert(position, (half, next_ms));
+    }
+
     /// Takes a half message out for its decision. `None` when it was decided before, or never was.
     pub fn take(&mut self, position: u64) -> Option<Half> {
         let (half, next_ms) = self.halves.remove(&position)?;
@@ -167,6 +175,16 @@ mod tests {
         assert_eq!(table.take(8), Some(half(0)));
         assert_eq!(table.take(8), None);
         assert!(table.is_empty() && table.next_due_ms().is_none());
+    }
+
+    #[test]
+    fn what_could_not_be_stored_is_tried_again_an_interval_later_and_not_at_once() {
+        let mut table = table();
+        table.stored(8, Half { checks: 2, ..half(0) });
+        let taken = table.take(8).unwrap();
+        table.put_back(8, taken, 1_000_000);
+        assert_eq!(table.due(1_029_999, 9), []);
+        assert_eq!(table.due(1_030_000, 9), [Step::GiveUp { position: 8 }]);
     }
 
     #[test]

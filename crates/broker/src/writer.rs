@@ -5,7 +5,8 @@
 //! connections brought. With SYNC_FLUSH one thread syncs for everybody and answers then.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use log::{AppendError, Batch, DefineError, DeleteError, Log, LogPosition, QueueNumber};
@@ -14,10 +15,14 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::config::Flush;
 use crate::held_pulls::HeldPulls;
+use crate::meta::{Meta, Tree};
 use crate::transactions::{Half, Transactions};
 
 /// Longest time for which appended records stay in the page cache alone, with ASYNC_FLUSH.
 const ASYNC_SYNC_PERIOD: Duration = Duration::from_millis(500);
+
+/// Most bytes of records that may wait for the disk, or for whoever appends.
+const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// Records to be appended together, and what they mean beyond the log.
 #[derive(Default)]
@@ -64,6 +69,25 @@ pub enum Mark {
     },
 }
 
+/// Why records were not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The log does not take them.
+    #[error(transparent)]
+    Log(#[from] AppendError),
+    /// Too much waits for the disk already.
+    #[error("{waiting_bytes} bytes wait for the disk; the limit is {limit}")]
+    Busy {
+        /// Bytes that wait.
+        waiting_bytes: usize,
+        /// Most bytes that may wait.
+        limit: usize,
+    },
+    /// The broker stops.
+    #[error("the broker stops")]
+    Stopping,
+}
+
 /// How appending ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Outcome<'e> {
@@ -72,13 +96,16 @@ pub enum Outcome<'e> {
     /// Stored, but the disk did not confirm in time. Places are in the batch.
     FlushTimeout,
     /// Not stored.
-    Refused(&'e AppendError),
+    Refused(&'e WriteError),
 }
 
 /// Something that appends, and does something with the outcome.
 pub trait Submission: Send + 'static {
     /// The records.
     fn appends(&mut self) -> &mut Appends;
+
+    /// Bytes of the records.
+    fn bytes(&self) -> usize;
 
     /// Appending has ended, possibly on another thread than it was submitted on. Called once.
     fn complete(&mut self, outcome: Outcome<'_>);
@@ -87,7 +114,7 @@ pub trait Submission: Send + 'static {
 /// What became of a submission at once.
 pub enum Submitted<S> {
     /// It ended; the caller completes it.
-    Done(Box<S>, Result<(), AppendError>),
+    Done(Box<S>, Result<(), WriteError>),
     /// It ends later, by [`Submission::complete`].
     Later,
 }
@@ -101,13 +128,17 @@ pub struct Writer {
     inbox: Mutex<Vec<Box<dyn Submission>>>,
     unsynced: Mutex<VecDeque<Unsynced>>,
     sync: SyncSignal,
+    /// Bytes in `inbox` and `unsynced`.
+    waiting_bytes: AtomicUsize,
+    stopping: AtomicBool,
     pulls: Arc<HeldPulls>,
     transactions: Arc<Mutex<Transactions>>,
+    meta: Meta,
     due: Arc<Notify>,
 }
 
-/// A submission and how its append ended.
-type Appended = (Result<LogPosition, AppendError>, Box<dyn Submission>);
+/// A submission whose append ended, and how.
+type Ended = (Result<(), WriteError>, Box<dyn Submission>);
 
 struct Unsynced {
     end: LogPosition,
@@ -139,6 +170,7 @@ impl Writer {
         clock: Clock,
         pulls: Arc<HeldPulls>,
         transactions: Arc<Mutex<Transactions>>,
+        meta: Meta,
         due: Arc<Notify>,
     ) -> Writer {
         Writer {
@@ -149,15 +181,23 @@ impl Writer {
             inbox: Mutex::default(),
             unsynced: Mutex::default(),
             sync: SyncSignal::default(),
+            waiting_bytes: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
             pulls,
             transactions,
+            meta,
             due,
         }
     }
 
     /// Appends, or leaves it to whoever is appending.
     pub fn submit<S: Submission>(&self, mut submission: Box<S>) -> Submitted<S> {
-        let Ok(appending) = self.appending.try_lock() else {
+        if let Err(error) = self.check_room(submission.bytes()) {
+            self.put_back(submission.appends());
+            return Submitted::Done(submission, Err(error));
+        }
+        let Some(appending) = self.try_appending() else {
+            self.waiting_bytes.fetch_add(submission.bytes(), Ordering::Relaxed);
             lock(&self.inbox).push(submission);
             // Between our attempt and the push the holder may have left without looking again.
             self.append_left_over();
@@ -165,18 +205,41 @@ impl Writer {
         };
         // What was left here before comes first: it may be of the same connection.
         let earlier = self.append_inbox();
-        let result = self.append(submission.appends());
-        drop(appending);
-        self.finish(earlier);
-        let submitted = match result {
+        let submitted = match self.append(submission.appends()) {
             Ok(end) if self.flush == Flush::Sync => {
                 self.wait_for_sync(end, submission);
                 Submitted::Later
             }
             result => Submitted::Done(submission, result.map(|_| ())),
         };
+        drop(appending);
+        finish(earlier);
         self.append_left_over();
         submitted
+    }
+
+    /// Refuses what would let waiting records grow without end. Nothing at all is always fine.
+    fn check_room(&self, bytes: usize) -> Result<(), WriteError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(WriteError::Stopping);
+        }
+        let waiting_bytes = self.waiting_bytes.load(Ordering::Relaxed);
+        if waiting_bytes > WAITING_BYTES_MAX {
+            return Err(WriteError::Busy { waiting_bytes, limit: WAITING_BYTES_MAX });
+        }
+        Ok(())
+    }
+
+    fn try_appending(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.appending.try_lock() {
+            Ok(appending) => Some(appending),
+            // Whoever panicked while appending left the log as it was: it counts an append only when it is written.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Appends what others left in the inbox meanwhile, unless somebody else does.
@@ -185,30 +248,28 @@ impl Writer {
             if lock(&self.inbox).is_empty() {
                 return;
             }
-            let Ok(appending) = self.appending.try_lock() else { return };
-            let appended = self.append_inbox();
+            let Some(appending) = self.try_appending() else { return };
+            let ended = self.append_inbox();
             drop(appending);
-            self.finish(appended);
+            finish(ended);
         }
     }
 
-    /// Appends what lies in the inbox. The caller holds `appending`.
-    fn append_inbox(&self) -> Vec<Appended> {
+    /// Appends what lies in the inbox; gives back what ended with that. The caller holds `appending`.
+    fn append_inbox(&self) -> Vec<Ended> {
         let submissions = std::mem::take(&mut *lock(&self.inbox));
-        submissions.into_iter().map(|mut submission| (self.append(submission.appends()), submission)).collect()
-    }
-
-    fn finish(&self, appended: Vec<Appended>) {
-        for (result, mut submission) in appended {
-            match result {
+        let mut ended = Vec::new();
+        for mut submission in submissions {
+            self.waiting_bytes.fetch_sub(submission.bytes(), Ordering::Relaxed);
+            match self.append(submission.appends()) {
                 Ok(end) if self.flush == Flush::Sync => self.wait_for_sync(end, submission),
-                Ok(_) => submission.complete(Outcome::Stored),
-                Err(error) => submission.complete(Outcome::Refused(&error)),
+                result => ended.push((result.map(|_| ()), submission)),
             }
         }
+        ended
     }
 
-    fn append(&self, appends: &mut Appends) -> Result<LogPosition, AppendError> {
+    fn append(&self, appends: &mut Appends) -> Result<LogPosition, WriteError> {
         match self.log.append(&mut appends.batch, self.clock.now_ms()) {
             Ok(_) => {
                 if self.flush == Flush::Async {
@@ -218,13 +279,17 @@ impl Writer {
             }
             Err(error) => {
                 self.put_back(appends);
-                Err(error)
+                Err(error.into())
             }
         }
     }
 
+    /// Enters appended records among those that wait for the disk. The caller holds `appending`: whoever gets it next
+    /// finds everything entered that was appended before.
     fn wait_for_sync(&self, end: LogPosition, submission: Box<dyn Submission>) {
-        lock(&self.unsynced).push_back(Unsynced { end, since_ms: self.clock.now_ms(), submission, is_answered: false });
+        self.waiting_bytes.fetch_add(submission.bytes(), Ordering::Relaxed);
+        let since_ms = self.clock.now_ms();
+        lock(&self.unsynced).push_back(Unsynced { end, since_ms, submission, is_answered: false });
         self.sync.want();
     }
 
@@ -234,14 +299,20 @@ impl Writer {
         if !appends.marks.is_empty() {
             let mut transactions = lock(&self.transactions);
             for (index, mark) in &appends.marks {
-                if let (Mark::Half { immunity_ms }, Some(placed)) = (mark, placed.get(*index)) {
-                    let half = Half {
-                        queue_offset: placed.queue_offset,
-                        stored_ms: self.clock.now_ms(),
-                        immunity_ms: *immunity_ms,
-                        checks: 0,
-                    };
-                    transactions.stored(placed.position.0, half);
+                match (mark, placed.get(*index)) {
+                    (Mark::Half { immunity_ms }, Some(placed)) => {
+                        let half = Half {
+                            queue_offset: placed.queue_offset,
+                            stored_ms: self.clock.now_ms(),
+                            immunity_ms: *immunity_ms,
+                            checks: 0,
+                        };
+                        transactions.stored(placed.position.0, half);
+                    }
+                    (Mark::Decides { position, half }, _) if half.checks > 0 => {
+                        self.meta.remove(Tree::Checks, position.to_be_bytes());
+                    }
+                    _ => {}
                 }
             }
         }
@@ -254,7 +325,7 @@ impl Writer {
     fn put_back(&self, appends: &mut Appends) {
         for (_, mark) in appends.marks.drain(..) {
             if let Mark::Decides { position, half } = mark {
-                lock(&self.transactions).stored(position, half);
+                lock(&self.transactions).put_back(position, half, self.clock.now_ms());
             }
         }
     }
@@ -291,7 +362,7 @@ impl Writer {
                 for mut lost in self.take_unsynced(|_| true) {
                     self.put_back(lost.submission.appends());
                     if !lost.is_answered {
-                        lost.submission.complete(Outcome::Refused(&AppendError::Fenced));
+                        lost.submission.complete(Outcome::Refused(&AppendError::Fenced.into()));
                     }
                 }
             }
@@ -313,12 +384,30 @@ impl Writer {
     fn take_unsynced(&self, ready: impl Fn(&Unsynced) -> bool) -> Vec<Unsynced> {
         let mut unsynced = lock(&self.unsynced);
         let count = unsynced.iter().take_while(|unsynced| ready(unsynced)).count();
-        unsynced.drain(..count).collect()
+        let taken: Vec<Unsynced> = unsynced.drain(..count).collect();
+        let bytes = taken.iter().map(|taken| taken.submission.bytes()).sum();
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        taken
+    }
+
+    /// Takes nothing more, and says whether everything that was taken has been answered.
+    pub fn wind_up(&self) -> bool {
+        self.stopping.store(true, Ordering::Relaxed);
+        lock(&self.unsynced).is_empty() && lock(&self.inbox).is_empty()
     }
 
     /// Lets [`Writer::sync_until_stopped`] end.
     pub fn stop(&self) {
         self.sync.stop();
+    }
+}
+
+fn finish(ended: Vec<Ended>) {
+    for (result, mut submission) in ended {
+        match result {
+            Ok(()) => submission.complete(Outcome::Stored),
+            Err(error) => submission.complete(Outcome::Refused(&error)),
+        }
     }
 }
 
@@ -366,6 +455,10 @@ impl<F: FnOnce(&Appends, Outcome<'_>) + Send + 'static> Submission for Call<F> {
         &mut self.appends
     }
 
+    fn bytes(&self) -> usize {
+        self.appends.batch.bytes()
+    }
+
     fn complete(&mut self, outcome: Outcome<'_>) {
         if let Some(then) = self.then.take() {
             then(&self.appends, outcome);
@@ -383,9 +476,9 @@ impl Writer {
         }
     }
 
-    /// Forgets a queue; one of the same name starts at offset 0 again.
-    pub fn delete_queue(&self, topic: &str, queue_id: i32) -> Result<bool, DeleteError> {
-        self.log.delete_queue(topic, queue_id.max(0) as u32)
+    /// Forgets all queues of a topic, with one sync; queues of the same names start at offset 0 again.
+    pub fn delete_queues(&self, topic: &str) -> Result<usize, DeleteError> {
+        self.log.delete_queues(topic)
     }
 
     /// The log's number for a queue, defining the queue if it is new.

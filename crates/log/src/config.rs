@@ -14,12 +14,16 @@ pub enum Visibility {
 pub struct LogConfig {
     /// Bytes of one commit-log file. A change applies to files made later.
     pub segment_bytes: u64,
-    /// Largest record in bytes that an append takes. Larger ones that are stored already stay readable.
-    pub max_record_bytes: u32,
     /// Bytes of one file of the queue index.
     pub index_segment_bytes: u64,
     /// From when on readers see a record.
     pub visibility: Visibility,
+    /// Bytes of the newest part of the log that stay in the page cache if there is room; older ones make way for what
+    /// is written next.
+    pub cached_bytes: u64,
+    /// Whether [`crate::Log::open`] shows its owner every record of the log and not the newest alone: the state that the
+    /// owner wrote at the last checkpoint is lost.
+    pub replay_all: bool,
     /// Names this start of the machine. When it differs after an unclean stop, the machine lost its page cache, and
     /// with [`Visibility::Written`] queue offsets skip ahead so that none is given twice.
     pub boot_id: String,
@@ -37,9 +41,10 @@ impl Default for LogConfig {
     fn default() -> LogConfig {
         LogConfig {
             segment_bytes: 1 << 30,
-            max_record_bytes: (4 << 20) + (64 << 10),
             index_segment_bytes: 64 << 20,
             visibility: Visibility::Written,
+            cached_bytes: u64::MAX,
+            replay_all: false,
             boot_id: String::new(),
             spare_segments: 1,
             key_run_entries: 64 << 10,

@@ -45,6 +45,9 @@ pub trait DiskFile: Send + Sync {
     fn zero(&self, from: u64, to: u64) -> io::Result<()>;
     /// Makes the content and length survive a power cut.
     fn sync_data(&self) -> io::Result<()>;
+    /// Says that bytes `from..to`, which were synced, will hardly be read soon: memory that caches them can go to
+    /// others. They can be read as before.
+    fn forget_cached(&self, from: u64, to: u64) -> io::Result<()>;
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
 }

@@ -1,11 +1,12 @@
 //! The log as others see it.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::properties;
-use protocol::record::{NewRecord, Record};
+use protocol::record::{EncodeError, NewRecord, Record};
 use protocol::sys_flag::SysFlag;
 
 use crate::batch::{Batch, NOT_DUE};
@@ -19,8 +20,9 @@ use crate::segment;
 use crate::writer::{AppendError, Appended, ToSync, Writer};
 
 /// Topic of the records that say that a queue was deleted. They keep older records of the queue from coming back when
-/// the indexes are rebuilt, and leave the log together with them.
-pub(crate) const DELETED_QUEUES: &str = "APOGEE_DELETED_QUEUES";
+/// the indexes are rebuilt, and leave the log together with them. Nobody else should store records under it; a record
+/// that names a host is none of the log's own and deletes nothing.
+pub const DELETED_QUEUES_TOPIC: &str = "APOGEE_DELETED_QUEUES";
 /// Topics whose records come back when they are due, if they carry a due time.
 const DUE_TOPICS: [&str; 2] = ["SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer"];
 /// Longest topic that a record can have.
@@ -135,7 +137,7 @@ impl Log {
             writer: Mutex::new(writer),
             published: RwLock::new(published),
             syncing: Mutex::new(()),
-            maintenance: Mutex::new(Maintenance { stated, doomed: Vec::new() }),
+            maintenance: Mutex::new(Maintenance { stated, doomed: Vec::new(), cached_from: 0 }),
             preparing: Mutex::new(()),
         }
     }
@@ -302,44 +304,52 @@ impl Log {
     /// Forgets a queue and makes that durable. A queue of the same name starts at offset 0 again. Returns whether
     /// there was one.
     pub fn delete_queue(&self, topic: &str, queue_id: u32) -> Result<bool, DeleteError> {
-        let Some(number) = self.find_queue(topic, queue_id) else { return Ok(false) };
-        let notes = self.queue(DELETED_QUEUES, 0)?;
-        let mut batch = Batch::new();
-        // Hosts and times of this record mean nothing.
-        let host = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-        let body = [&queue_id.to_be_bytes()[..], topic.as_bytes()].concat();
-        let note = NewRecord {
-            topic: DELETED_QUEUES,
-            queue_id: 0,
-            flag: 0,
-            sys_flag: SysFlag(0),
-            born_timestamp_ms: 0,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &body,
-            properties: &[],
+        let found = self.find_queue(topic, queue_id).map(|number| (queue_id, number));
+        Ok(self.delete(topic, found.into_iter().collect())? != 0)
+    }
+
+    /// Forgets all queues of a topic, in one step, and makes that durable with one sync. Queues of the same names start
+    /// at offset 0 again. Returns how many there were.
+    pub fn delete_queues(&self, topic: &str) -> Result<usize, DeleteError> {
+        let found = {
+            let published = self.published();
+            let ids = published.queues.names().filter(|(name, _)| *name == topic).map(|(_, queue_id)| queue_id);
+            ids.filter_map(|queue_id| Some((queue_id, published.queues.find(topic, queue_id)?))).collect()
         };
-        let size = batch.push(note, notes, 0, None);
-        debug_assert!(size.is_ok(), "a topic that has a queue is short enough for a record");
+        self.delete(topic, found)
+    }
+
+    /// Deletes those of the queues `found` that are still there.
+    fn delete(&self, topic: &str, mut found: Vec<(u32, QueueNumber)>) -> Result<usize, DeleteError> {
+        if found.is_empty() || topic == DELETED_QUEUES_TOPIC {
+            return Ok(0);
+        }
+        let notes = self.queue(DELETED_QUEUES_TOPIC, 0)?;
+        let mut batch = Batch::new();
         {
             let mut writer = self.writer();
-            if self.find_queue(topic, queue_id) != Some(number) {
-                return Ok(false);
+            let published = self.published();
+            found.retain(|(queue_id, number)| published.queues.find(topic, *queue_id) == Some(*number));
+            drop(published);
+            if found.is_empty() {
+                return Ok(0);
+            }
+            for (queue_id, _) in &found {
+                let size = push_deletion(&mut batch, notes, topic, *queue_id);
+                debug_assert!(size.is_ok(), "a topic that has a queue is short enough for a record");
             }
             let appended = writer.append(&self.log, &mut batch, i64::MIN)?;
             self.note_written(appended);
-            writer.set_next(number.0, None);
+            found.iter().for_each(|(_, number)| writer.set_next(number.0, None));
             let withheld = writer.withhold(&batch, self.config.visibility);
             let mut published = self.published_mut();
-            published.queues.forget(number);
+            found.iter().for_each(|(_, number)| published.queues.forget(*number));
             if !withheld {
                 published.publish(&batch.entries, &batch.keys, appended.end.0);
             }
         }
         self.sync()?;
-        Ok(true)
+        Ok(found.len())
     }
 
     /// Store time of the newest record.
@@ -350,7 +360,7 @@ impl Log {
     /// Topic and queue id of every queue, those that are the log's own left out.
     pub fn queues(&self) -> Vec<(String, u32)> {
         let published = self.published();
-        let names = published.queues.names().filter(|(topic, _)| *topic != DELETED_QUEUES);
+        let names = published.queues.names().filter(|(topic, _)| *topic != DELETED_QUEUES_TOPIC);
         names.map(|(topic, queue_id)| (topic.to_owned(), queue_id)).collect()
     }
 
@@ -391,9 +401,38 @@ pub(crate) fn fingerprint(log: &CommitLog, position: u64) -> io::Result<[u8; 16]
     Ok(bytes)
 }
 
-/// Topic and queue id that a record of [`DELETED_QUEUES`] speaks of.
+/// Host of the log's own records. No message has it: brokers store under an address that clients can reach.
+const NO_HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// Adds the record that says that a queue was deleted.
+fn push_deletion(batch: &mut Batch, notes: QueueNumber, topic: &str, queue_id: u32) -> Result<(), EncodeError> {
+    let body = [&queue_id.to_be_bytes()[..], topic.as_bytes()].concat();
+    let note = NewRecord {
+        topic: DELETED_QUEUES_TOPIC,
+        queue_id: 0,
+        flag: 0,
+        sys_flag: SysFlag(0),
+        born_timestamp_ms: 0,
+        born_host: NO_HOST,
+        store_host: NO_HOST,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body: &body,
+        properties: &[],
+    };
+    batch.push(note, notes, 0, None)
+}
+
+/// Topic and id of the queue that `record` says was deleted, if it is what [`push_deletion`] writes. A message that a
+/// client got into the topic is not.
 pub(crate) fn deleted_queue<'a>(record: &Record<'a>) -> Option<(&'a str, u32)> {
-    let (queue_id, topic) = record.body().split_first_chunk::<4>()?;
+    let is_note = record.topic() == DELETED_QUEUES_TOPIC
+        && [record.store_host(), record.born_host()] == [NO_HOST; 2]
+        && record.born_timestamp_ms() == 0
+        && [record.queue_id(), record.flag(), record.sys_flag().0, record.reconsume_times()] == [0; 4]
+        && record.prepared_transaction_offset() == 0
+        && record.properties_bytes().is_empty();
+    let (queue_id, topic) = record.body().split_first_chunk::<4>().filter(|_| is_note)?;
     Some((std::str::from_utf8(topic).ok()?, u32::from_be_bytes(*queue_id)))
 }
 

@@ -14,6 +14,9 @@ use crate::segment;
 /// Queues whose tails are saved under one lock.
 const SAVE_AT_ONCE: usize = 1024;
 
+/// Bytes that leave the page cache together.
+const FORGET_AT_ONCE: u64 = 64 << 20;
+
 /// Writes the state of the log's owner to the disk, whole.
 pub type WriteState<'a> = &'a dyn Fn(&dyn Disk) -> io::Result<()>;
 
@@ -23,6 +26,8 @@ pub(crate) struct Maintenance {
     pub stated: u64,
     /// Files that the next checkpoint does not name.
     pub doomed: Vec<String>,
+    /// Records before this position were given up by the page cache.
+    pub cached_from: u64,
 }
 
 /// Why a checkpoint was not written. The one before still counts.
@@ -147,6 +152,23 @@ impl Log {
             let writes = self.published_mut().due.start_writes(&mut maintenance.doomed);
             self.write_buckets(writes, &mut maintenance.doomed)?;
         }
+        self.forget_cached(&mut maintenance)
+    }
+
+    /// Lets the oldest part of the log leave the page cache. Pages that are given back serve the next writes at once,
+    /// while a cache that grows takes ever new pages, which a virtual machine may have to get from its host first.
+    fn forget_cached(&self, maintenance: &mut Maintenance) -> io::Result<()> {
+        let until = self.durable().0.saturating_sub(self.config.cached_bytes);
+        if until < maintenance.cached_from.saturating_add(FORGET_AT_ONCE) {
+            return Ok(());
+        }
+        for segment in self.log.segments() {
+            let (from, to) = (maintenance.cached_from.max(segment.base), until.min(segment.end()));
+            if from < to {
+                segment.file.forget_cached(from - segment.base, to - segment.base)?;
+            }
+        }
+        maintenance.cached_from = until;
         Ok(())
     }
 

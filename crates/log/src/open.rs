@@ -14,7 +14,7 @@ use crate::config::{LogConfig, Visibility};
 use crate::disk::{Disk, read_all, replace_file};
 use crate::due_index::{self, DueIndex};
 use crate::key_index::{self, KeyIndex};
-use crate::log::{DELETED_QUEUES, Log, deleted_queue, due_ms, fingerprint, stored_due_ms};
+use crate::log::{Log, deleted_queue, due_ms, fingerprint, stored_due_ms};
 use crate::maintenance::CheckpointError;
 use crate::position::LogPosition;
 use crate::published::Published;
@@ -121,8 +121,8 @@ impl Log {
     /// Opens the log on a disk, or makes a new one, and repairs what a crash left.
     ///
     /// `replay` is shown, in order, every record that may not be in the state that the owner wrote at the last
-    /// checkpoint. After damage it may begin earlier than that, even with the first record, and may show a record
-    /// twice, so seeing a known record again must do no harm.
+    /// checkpoint, or every record with [`LogConfig::replay_all`]. After damage it may begin earlier than that, even
+    /// with the first record, and may show a record twice, so seeing a known record again must do no harm.
     pub fn open(
         disk: Arc<dyn Disk>,
         config: LogConfig,
@@ -297,6 +297,9 @@ impl Opening {
             Some(start) => start,
             None => self.empty(log).map_err(io("emptying the indexes"))?,
         };
+        if self.config.replay_all {
+            start.stated = log.start();
+        }
         let from = start.replay_from();
         let mut replayer = Replayer { log, start: &mut start, replay, scratch: Vec::new(), failed: None };
         let scanned = scan(&self.segments, from, trust, &mut |record| replayer.take(record));
@@ -472,15 +475,14 @@ impl Replayer<'_> {
         }
         let end = position + u64::from(record.size());
         published.publish(&[entry], &keys, end);
-        if self.start.indexed <= position && record.topic() == DELETED_QUEUES {
-            let queues = &mut published.queues;
-            if let Some(number) = deleted_queue(record).and_then(|(topic, queue_id)| queues.find(topic, queue_id)) {
-                queues.forget(number);
+        if self.start.indexed <= position
+            && let Some((topic, queue_id)) = deleted_queue(record)
+        {
+            if let Some(number) = published.queues.find(topic, queue_id) {
+                published.queues.forget(number);
             }
             // What an index file says of the queue was of its former life.
-            if let Some((topic, queue_id)) = deleted_queue(record) {
-                self.start.salvaged.retain(|(other, other_id, _)| other != topic || *other_id != queue_id);
-            }
+            self.start.salvaged.retain(|(other, other_id, _)| other != topic || *other_id != queue_id);
         }
         if self.start.stated <= position {
             (self.replay)(record);

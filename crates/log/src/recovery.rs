@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use protocol::record::{MAGIC_V1, MAGIC_V2, RECORD_BYTES_MIN, Record};
 
-use crate::commit_log::POSITION_AT;
+use crate::commit_log::{POSITION_AT, RECORD_HEAD_BYTES, record_size};
 use crate::disk::DiskFile;
 use crate::segment::{FILLER_BYTES, FILLER_MAGIC, SEAL_BYTES, SEAL_MAGIC, Segment, u32_at, u64_at};
 
@@ -240,14 +240,9 @@ impl<'a> Window<'a> {
 
     /// The whole record at `position`, if there is one.
     fn record(&mut self, position: u64) -> io::Result<Option<Record<'_>>> {
-        let head = self.at(position, RECORD_BYTES_MIN)?;
-        if head.len() < RECORD_BYTES_MIN || u64_at(head, POSITION_AT) != position {
-            return Ok(None);
-        }
-        let size = u32_at(head, 0);
-        if !self.segment.fits(position, size) {
-            return Ok(None);
-        }
+        let head = self.at(position, RECORD_HEAD_BYTES)?;
+        let size = record_size(head, position).filter(|size| self.segment.fits(position, *size));
+        let Some(size) = size else { return Ok(None) };
         let bytes = self.at(position, size as usize)?;
         Ok(Record::parse(bytes).ok().filter(|record| record.verify_body().is_ok()))
     }

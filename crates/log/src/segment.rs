@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use protocol::frame::FRAME_BYTES_MAX;
 use protocol::record::RECORD_BYTES_MIN;
 
 use crate::commit_log::is_record_head;
@@ -17,6 +18,10 @@ pub(crate) const HEADER_BYTES: u64 = 32;
 pub(crate) const SEAL_BYTES: u64 = 16;
 /// Bytes that close a segment: what is left, and a magic number. Same as in RocketMQ.
 pub(crate) const FILLER_BYTES: u64 = 8;
+/// Largest record in bytes that a log takes, where its segments have room for it: the body that fits the largest request,
+/// and 64 KiB for topic, properties and the fixed part. Whoever wants smaller ones refuses larger ones before they come
+/// here: a smaller limit of the log's own would also refuse copies of records that were stored under a larger one.
+pub const RECORD_BYTES_MAX: u32 = FRAME_BYTES_MAX as u32 + (64 << 10);
 /// Magic number of a filler.
 pub(crate) const FILLER_MAGIC: u32 = 0xCBD4_3194;
 /// Magic number of a seal.
@@ -64,9 +69,10 @@ impl Segment {
     }
 }
 
-/// Largest record that a segment of `segment_bytes` can hold.
-pub(crate) fn record_bytes_max(segment_bytes: u64) -> u64 {
-    segment_bytes.saturating_sub(HEADER_BYTES + SEAL_BYTES + FILLER_BYTES)
+/// Largest record that goes into segments of `segment_bytes`.
+pub(crate) fn record_bytes_max(segment_bytes: u64) -> u32 {
+    let room = segment_bytes.saturating_sub(HEADER_BYTES + SEAL_BYTES + FILLER_BYTES);
+    room.min(u64::from(RECORD_BYTES_MAX)) as u32
 }
 
 pub(crate) fn path(base: u64) -> String {

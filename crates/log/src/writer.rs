@@ -107,8 +107,6 @@ impl Writer {
         last_store_ms: i64,
         spares: VecDeque<String>,
     ) -> Writer {
-        let record_bytes_max =
-            segment::record_bytes_max(config.segment_bytes).min(config.max_record_bytes.into()) as u32;
         Writer {
             disk,
             end,
@@ -123,7 +121,7 @@ impl Writer {
             scrub: Vec::new(),
             unpublished: Unpublished::default(),
             segment_bytes: config.segment_bytes,
-            record_bytes_max,
+            record_bytes_max: segment::record_bytes_max(config.segment_bytes),
         }
     }
 

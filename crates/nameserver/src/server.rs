@@ -108,6 +108,9 @@ impl Shell {
                     break;
                 }
             }
+            if inbound.is_answered_enough(&replies) {
+                break;
+            }
         }
         match unreadable {
             None => inbound.answer(replies),

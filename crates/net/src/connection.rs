@@ -27,6 +27,17 @@ pub enum CloseReason {
     Service,
     /// The server stops.
     Shutdown,
+    /// Frames that have not arrived whole take too much memory, over all connections.
+    PartialFrames,
+    /// A defect: its task has panicked.
+    Panic,
+}
+
+impl CloseReason {
+    /// Whether nothing is gained by waiting for the other side to take its last answers.
+    pub(crate) fn ends_at_once(self) -> bool {
+        !matches!(self, CloseReason::Protocol | CloseReason::Service | CloseReason::Shutdown)
+    }
 }
 
 /// A connection, as everybody but its own task sees it. Held by whoever may answer later or push a request.
@@ -36,9 +47,9 @@ pub struct Connection {
     peer: SocketAddr,
     outbox: Mutex<Outbox>,
     waker: AtomicWaker,
-    /// Set by every read; taken by the sweep that looks for idle connections.
+    /// Set whenever bytes come or are taken; taken by the sweep that looks for idle connections.
     active: AtomicBool,
-    /// Sweeps since the last read.
+    /// Sweeps since then.
     idle_sweeps: AtomicU8,
     /// Bytes in the outbox and in the task's own buffer that the socket has not taken.
     unsent_bytes: AtomicUsize,
@@ -103,9 +114,15 @@ impl Connection {
         self.lock().closed
     }
 
-    /// Ends the connection once what was sent has been written.
+    /// Ends the connection once what was sent has been written, or at once when the other side is known not to read
+    /// ([`CloseReason::Idle`], [`CloseReason::Stalled`]). The first reason counts, but one that ends at once replaces
+    /// one that waits.
     pub fn close(&self, reason: CloseReason) {
-        self.lock().close.get_or_insert(reason);
+        let mut outbox = self.lock();
+        if outbox.close.is_none_or(|first| reason.ends_at_once() && !first.ends_at_once()) {
+            outbox.close = Some(reason);
+        }
+        drop(outbox);
         self.waker.wake();
     }
 
@@ -141,7 +158,7 @@ impl Connection {
         self.unsent_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Called by the sweep; returns how many sweeps in a row found nothing read.
+    /// Called by the sweep; returns how many sweeps in a row found nothing read or taken.
     pub(crate) fn sweep(&self) -> u8 {
         if self.active.swap(false, Ordering::Relaxed) {
             self.idle_sweeps.store(0, Ordering::Relaxed);
@@ -154,5 +171,23 @@ impl Connection {
         // The lock is held for plain copies only; whoever panicked in `write` left whole frames or a torn one that
         // ends its own connection.
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_ends_at_once_replaces_one_that_waits_and_no_other() {
+        let close = |reasons: &[CloseReason]| {
+            let connection = Connection::detached(ConnectionId(1), ([127, 0, 0, 1], 1).into());
+            reasons.iter().for_each(|reason| connection.close(*reason));
+            connection.close_wanted()
+        };
+        use CloseReason::{Idle, Protocol, Service, Shutdown, Stalled};
+        assert_eq!(close(&[Protocol, Service, Shutdown]), Some(Protocol));
+        assert_eq!(close(&[Protocol, Idle]), Some(Idle));
+        assert_eq!(close(&[Shutdown, Stalled, Idle, Service]), Some(Stalled));
     }
 }

@@ -1,15 +1,20 @@
 //! Accepting connections and giving each a task.
 
 mod drive;
+mod partial_frames;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use protocol::frame::{self, Frame};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -17,14 +22,21 @@ use tower::Service;
 
 use crate::connection::{CloseReason, Connection, ConnectionId};
 use crate::workers::Workers;
+use partial_frames::PartialFrames;
 
-/// All whole frames that one read brought.
+/// Answers, in bytes, after which a service leaves the rest of the frames for its next call. A few bytes can ask for
+/// megabytes, so what one read asks for is without bound.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// All whole frames that one read brought, or that are left of it.
 #[derive(Debug)]
 pub struct Inbound {
     /// Where they came from.
     pub connection: Arc<Connection>,
     bytes: Vec<u8>,
     frames_end: usize,
+    /// Bytes of the frames that were taken.
+    taken: Cell<usize>,
     /// An empty buffer for the answers, to be handed back in [`Outbound`].
     pub replies: Vec<u8>,
 }
@@ -33,25 +45,35 @@ impl Inbound {
     /// Wraps bytes that hold whole frames and nothing else; what follows the last whole frame is passed over.
     pub fn new(connection: Arc<Connection>, bytes: Vec<u8>) -> Inbound {
         let frames_end = bytes.len();
-        Inbound { connection, bytes, frames_end, replies: Vec::new() }
+        Inbound { connection, bytes, frames_end, taken: Cell::new(0), replies: Vec::new() }
     }
 
-    /// The frames, in the order they arrived.
+    /// Takes the frames, in the order they arrived. Those that are left when the call ends come again in the next
+    /// one; a service that takes none at all has no use for them.
     pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
-        let mut rest = &self.bytes[..self.frames_end];
-        std::iter::from_fn(move || {
-            let frame = frame::split(rest).ok()??;
-            rest = &rest[frame.size..];
+        std::iter::from_fn(|| {
+            let taken = self.taken.get();
+            let frame = frame::split(&self.bytes[taken..self.frames_end]).ok()??;
+            self.taken.set(taken + frame.size);
             Some(frame)
         })
     }
 
-    /// Ends the call: gives the buffers back with the answers.
-    pub fn answer(self, replies: Vec<u8>) -> Outbound {
-        Outbound { bytes: self.bytes, replies, close: None }
+    /// Whether the answers are so many that the other side should take them before more frames are served: 1 MiB.
+    pub fn is_answered_enough(&self, replies: &[u8]) -> bool {
+        replies.len() >= ANSWER_BYTES_MAX
     }
 
-    /// Ends the call and the connection, once the answers have been written.
+    /// Ends the call: gives the buffers back with the answers.
+    pub fn answer(self, replies: Vec<u8>) -> Outbound {
+        let served = match self.taken.get() {
+            0 => self.frames_end,
+            taken => taken,
+        };
+        Outbound { bytes: self.bytes, left: served..self.frames_end, replies, close: None }
+    }
+
+    /// Ends the call and the connection, once the answers have been written. Frames that are left are passed over.
     pub fn answer_and_close(self, replies: Vec<u8>, reason: CloseReason) -> Outbound {
         Outbound { close: Some(reason), ..self.answer(replies) }
     }
@@ -61,6 +83,8 @@ impl Inbound {
 #[derive(Debug)]
 pub struct Outbound {
     bytes: Vec<u8>,
+    /// Where in `bytes` the frames lie that were not served.
+    left: Range<usize>,
     /// Frames to be written now.
     pub replies: Vec<u8>,
     /// Set when the connection is to end.
@@ -86,8 +110,12 @@ pub struct ServerOptions {
     pub idle: Duration,
     /// Unsent bytes above which nothing more is read from a connection. Default: 8 MiB.
     pub unsent_bytes_max: usize,
-    /// Time that connections get to take their last answers when the server stops. Default: 3 s.
+    /// Time that a connection gets to take its last answers when it is to end, and all of them when the server
+    /// stops. Default: 3 s.
     pub drain: Duration,
+    /// Bytes that frames which have not been served may take, over all connections; those with 64 KiB or less do not
+    /// count. A connection that grows beyond is closed. Default: 256 MiB.
+    pub partial_bytes_max: usize,
 }
 
 impl Default for ServerOptions {
@@ -96,6 +124,7 @@ impl Default for ServerOptions {
             idle: Duration::from_secs(120),
             unsent_bytes_max: 8 * 1024 * 1024,
             drain: Duration::from_secs(3),
+            partial_bytes_max: 256 * 1024 * 1024,
         }
     }
 }
@@ -118,9 +147,10 @@ pub async fn serve<D: Door>(
 ) -> std::io::Result<()> {
     let open: Open = Arc::default();
     let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<std::io::Result<Vec<TcpListener>>>()?;
-    let accepting = futures_util::future::join_all(
-        listeners.iter().map(|listener| accept(listener, &door, &workers, options, &open, &shutdown)),
-    );
+    let partial = Arc::new(PartialFrames::new(options.partial_bytes_max));
+    let opening = Opening { door, options, open: open.clone(), partial, shutdown: shutdown.clone() };
+    let accepting =
+        futures_util::future::join_all(listeners.iter().map(|listener| accept(listener, &opening, &workers)));
     tokio::select! {
         _ = accepting => {}
         () = sweep_idle(&open, options.idle) => {}
@@ -131,21 +161,24 @@ pub async fn serve<D: Door>(
     Ok(())
 }
 
-async fn accept<D: Door>(
-    listener: &TcpListener,
-    door: &D,
-    workers: &Workers,
+/// What every connection begins with.
+#[derive(Clone)]
+struct Opening<D> {
+    door: D,
     options: ServerOptions,
-    open: &Open,
-    shutdown: &CancellationToken,
-) {
+    open: Open,
+    partial: Arc<PartialFrames>,
+    shutdown: CancellationToken,
+}
+
+async fn accept<D: Door>(listener: &TcpListener, opening: &Opening<D>, workers: &Workers) {
     let mut failing = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
                 let connection = Arc::new(Connection::new(ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed)), peer));
-                start(stream, connection, door.clone(), workers, options, open.clone(), shutdown.clone());
+                start(stream, connection, opening.clone(), workers);
             }
             Err(error) => {
                 // Mostly "too many open files": the socket stays readable, so asking again at once would spin.
@@ -158,24 +191,25 @@ async fn accept<D: Door>(
     }
 }
 
-fn start<D: Door>(
-    stream: TcpStream,
-    connection: Arc<Connection>,
-    door: D,
-    workers: &Workers,
-    options: ServerOptions,
-    open: Open,
-    shutdown: CancellationToken,
-) {
+fn start<D: Door>(stream: TcpStream, connection: Arc<Connection>, opening: Opening<D>, workers: &Workers) {
     // The socket moves to the runtime of its own thread.
     let Ok(stream) = stream.into_std() else { return };
     workers.spawn(move || async move {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         // Answers are small and somebody waits for each.
         let _ = stream.set_nodelay(true);
+        let Opening { door, options, open, partial, shutdown } = opening;
         open.lock().unwrap_or_else(PoisonError::into_inner).insert(connection.id(), connection.clone());
-        let service = door.opened(&connection);
-        let reason = drive::drive(stream, &connection, service, options, shutdown).await;
+        let living = async {
+            let service = door.opened(&connection);
+            drive::drive(stream, &connection, service, options, partial, shutdown).await
+        };
+        // A panic must end its connection as anything else does, or the door and the server would keep it for ever.
+        // Caught rather than left to a guard: `closed` may panic in its turn, which while unwinding would abort.
+        let reason = AssertUnwindSafe(living).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(peer = %connection.peer(), "connection closed: its task has panicked");
+            CloseReason::Panic
+        });
         connection.mark_closed();
         open.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection.id());
         door.closed(&connection, reason);
@@ -194,7 +228,7 @@ async fn sweep_idle(open: &Open, idle: Duration) {
     }
 }
 
-/// Waits until all connections have ended; those that take too long are cut off with the runtime.
+/// Waits until all connections have ended; those that take too long are told to end at once.
 async fn drain(open: &Open, limit: Duration) {
     let empty = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(5));

@@ -59,7 +59,8 @@ impl Workers {
     /// Starts a task on the thread of that number, counted round.
     pub fn spawn_on<F: Future<Output = ()> + 'static>(&self, thread: usize, make: impl FnOnce() -> F + Send + 'static) {
         let job: Job = Box::new(|tasks| {
-            tasks.spawn_local(make());
+            // Made inside the task, so that a panic there ends the task and not the thread.
+            tasks.spawn_local(async { make().await });
         });
         // A worker refuses only after `stop`; then nothing new is to begin.
         let _ = self.inboxes[thread % self.inboxes.len()].send(job);
@@ -118,5 +119,21 @@ mod tests {
         threads.join();
         names.sort();
         assert_eq!(names, ["test-0", "test-0", "test-1", "test-1"]);
+    }
+
+    #[test]
+    fn a_panic_ends_its_own_task_only() {
+        let (workers, threads) = Workers::start("test", 1).unwrap();
+        let (sent, received) = std::sync::mpsc::channel();
+        let made = |panics: bool| {
+            assert!(!panics, "while it is made, as asked");
+            std::future::ready(())
+        };
+        workers.spawn(move || made(true));
+        workers.spawn(|| async { panic!("while it runs, as asked") });
+        workers.spawn(move || async move { sent.send(7).unwrap() });
+        assert_eq!(received.recv(), Ok(7));
+        workers.stop();
+        threads.join();
     }
 }

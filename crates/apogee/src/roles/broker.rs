@@ -11,7 +11,7 @@ use broker::start::{self, RunningBroker, StartError};
 use clap::Args;
 
 use super::stopping::StopSignal;
-use super::{DEFAULT_DATA_DIR, logging, open_files};
+use super::{DEFAULT_DATA_DIR, logging, open_files, settings_json};
 use crate::command_line::Access;
 use crate::output;
 use crate::topic::name_and_value;
@@ -75,7 +75,10 @@ pub fn start(loaded: Loaded, port_flag: fn(&str) -> String) -> anyhow::Result<Ru
 /// Runs a broker until a signal comes.
 pub fn run(arguments: &BrokerArguments, access: &Access) -> anyhow::Result<ExitCode> {
     if arguments.explain_config {
-        output::line(print::help().trim_end())?;
+        match access.json {
+            true => output::json(&settings_json::explained()?)?,
+            false => output::line(print::help().trim_end())?,
+        }
         return Ok(ExitCode::SUCCESS);
     }
     open_files::raise_limit();
@@ -89,15 +92,21 @@ pub fn run(arguments: &BrokerArguments, access: &Access) -> anyhow::Result<ExitC
     let host = Host::of_this_machine(DEFAULT_DATA_DIR.into());
     let loaded = settings(arguments.config.as_ref(), &command_line, &host)?;
     if arguments.print_config {
-        output::line(print::print_config(&loaded).trim_end())?;
+        match access.json {
+            true => output::json(&settings_json::in_force(&loaded))?,
+            false => output::line(print::print_config(&loaded).trim_end())?,
+        }
         return Ok(ExitCode::SUCCESS);
     }
     comment(&loaded);
     let signal = StopSignal::listen()?;
     let running = start(loaded, |key| format!("{key} in the file, or --set {key}=…"))?;
-    announce(&running, access)?;
-    signal.wait();
+    let announced = announce(&running, access);
+    if announced.is_ok() {
+        signal.wait();
+    }
     running.stop();
+    announced?;
     Ok(ExitCode::SUCCESS)
 }
 

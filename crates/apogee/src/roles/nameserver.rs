@@ -9,6 +9,7 @@ use broker::config::properties;
 use clap::Args;
 use nameserver::NameserverConfig;
 use nameserver::settings::SettingError;
+use net::listen::ListenError;
 use net::workers::{WorkerThreads, Workers};
 use tokio_util::sync::CancellationToken;
 
@@ -109,8 +110,9 @@ impl RunningNameserver {
     pub fn start(setup: NameserverSetup) -> anyhow::Result<RunningNameserver> {
         let kv_path = &setup.config.kv_path;
         if let Some(folder) = kv_path.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("folder `{}` of the KV table cannot be made", folder.display()))?;
+            std::fs::create_dir_all(folder).with_context(|| {
+                format!("folder `{}` of the KV table cannot be made (another one: --data-dir)", folder.display())
+            })?;
         }
         let listener = net::listen::listen(setup.listen)?;
         let address = listener.local_addr().context("the port is gone")?;
@@ -148,17 +150,32 @@ pub fn run(arguments: &NameserverArguments, access: &Access) -> anyhow::Result<E
         setup.listen.set_port(port);
     }
     let signal = StopSignal::listen()?;
-    let running =
-        RunningNameserver::start(setup).context("the nameserver cannot start (another port: --port, or listenPort)")?;
+    let running = RunningNameserver::start(setup).map_err(|error| advise(error, "--port, or listenPort"))?;
+    let announced = announce(&running, access);
+    if announced.is_ok() {
+        signal.wait();
+    }
+    running.stop();
+    announced?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says that the nameserver cannot start, and how another port is chosen if that is what is wrong.
+pub fn advise(error: anyhow::Error, port_flags: &str) -> anyhow::Error {
+    let advice = match error.downcast_ref::<ListenError>() {
+        Some(_) => format!("the nameserver cannot start (another port: {port_flags})"),
+        None => "the nameserver cannot start".to_owned(),
+    };
+    error.context(advice)
+}
+
+fn announce(running: &RunningNameserver, access: &Access) -> std::io::Result<()> {
     match access.json {
-        true => output::json(&serde_json::json!({ "nameserver": running.address }))?,
+        true => output::json(&serde_json::json!({ "nameserver": running.address })),
         false => {
-            output::line(&format!("The Name Server boot success. serializeType=JSON, address {}", running.address))?
+            output::line(&format!("The Name Server boot success. serializeType=JSON, address {}", running.address))
         }
     }
-    signal.wait();
-    running.stop();
-    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

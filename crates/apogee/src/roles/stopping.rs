@@ -2,12 +2,18 @@
 
 use std::io;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 /// Exit status after a second signal, as of a process that was killed.
 const FORCED: i32 = 130;
+
+/// Signals so soon after the first one are the same wish: `timeout` signals its child and then the whole group, and
+/// Ctrl-C may reach a process from the terminal and from whoever started it.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// Waits for the signals that ask to stop.
 #[derive(Debug)]
@@ -60,7 +66,11 @@ async fn tell(mut signals: Signals, sender: mpsc::Sender<&'static str>) {
     let first = signals.next().await;
     // Whoever waits may be gone already.
     let _ = sender.send(first);
-    let second = signals.next().await;
+    let came = Instant::now();
+    let mut second = signals.next().await;
+    while came.elapsed() < SAME_WISH {
+        second = signals.next().await;
+    }
     tracing::warn!("stopped by force on {second}");
     #[expect(clippy::disallowed_methods, reason = "main is busy stopping and cannot return")]
     std::process::exit(FORCED);

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use broker::config::host::Host;
+use broker::config::load::Loaded;
 use broker::start::RunningBroker;
 use clap::Args;
 use client::{Admin, Connections, Nameservers};
 
-use super::nameserver::{DEFAULT_PORT, NameserverSetup, RunningNameserver};
+use super::nameserver::{DEFAULT_PORT, NameserverSetup, RunningNameserver, advise};
 use super::stopping::StopSignal;
 use super::{DEFAULT_DATA_DIR, broker as broker_role, open_files};
 use crate::command_line::{Access, DEFAULT_NAMESERVER};
@@ -29,15 +30,16 @@ const REGISTRATION_POLL: Duration = Duration::from_millis(10);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Clients are told the advertised address and must reach it: 127.0.0.1 serves programs on this machine only.
+-n adds nameservers: the broker registers with them too, and with the one that is started here in any case.
 
 Examples:
   apogee up
   apogee up --data-dir /var/lib/apogee --advertise 10.4.7.71
   apogee up --nameserver-port 19876 --broker-port 20911")]
 pub struct UpArguments {
-    /// Folder of everything that is stored
-    #[arg(long, short, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
-    data_dir: PathBuf,
+    /// Folder of everything that is stored [default: ./data, unless the file has storePathRootDir]
+    #[arg(long, short, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Address that clients are told [default: 127.0.0.1, unless the file has brokerIP1]
     #[arg(long, visible_alias = "host", value_name = "IP")]
     advertise: Option<IpAddr>,
@@ -58,11 +60,9 @@ pub struct UpArguments {
 impl UpArguments {
     /// Flags as keys of broker.conf, which they go before.
     fn settings(&self, nameservers: String) -> Vec<(String, String)> {
-        let mut settings = vec![
-            ("namesrvAddr".to_owned(), nameservers),
-            ("storePathRootDir".to_owned(), self.data_dir.display().to_string()),
-        ];
+        let mut settings = vec![("namesrvAddr".to_owned(), nameservers)];
         let flags = [
+            ("storePathRootDir", self.data_dir.as_ref().map(|folder| folder.display().to_string())),
             ("brokerIP1", self.advertise.map(|ip| ip.to_string())),
             ("listenPort", self.broker_port.map(|port| port.to_string())),
             ("fastListenPort", self.fast_port.map(|port| port.to_string())),
@@ -75,43 +75,42 @@ impl UpArguments {
 /// Runs both until a signal comes.
 pub fn run(arguments: &UpArguments, access: &Access) -> anyhow::Result<ExitCode> {
     open_files::raise_limit();
+    let loaded = settings(arguments, access)?;
     let signal = StopSignal::listen()?;
-    let setup = NameserverSetup::new(arguments.nameserver_port, &arguments.data_dir);
-    let nameserver =
-        RunningNameserver::start(setup).context("the nameserver cannot start (another port: --nameserver-port)")?;
-    let started = start_broker(arguments, access, &nameserver);
-    let broker = match started {
+    let setup = NameserverSetup::new(arguments.nameserver_port, &loaded.config.data_dir);
+    let nameserver = RunningNameserver::start(setup).map_err(|error| advise(error, "--nameserver-port"))?;
+    let broker = match start_broker(loaded) {
         Ok(broker) => broker,
         Err(error) => {
             nameserver.stop();
             return Err(error);
         }
     };
-    wait_until_registered(&nameserver)?;
-    announce(&nameserver, &broker, access)?;
-    signal.wait();
+    let announced = wait_until_registered(arguments.nameserver_port)
+        .and_then(|()| Ok(announce(&nameserver, &broker, arguments.nameserver_port, access)?));
+    if announced.is_ok() {
+        signal.wait();
+    }
     broker.stop();
     nameserver.stop();
+    announced?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_broker(
-    arguments: &UpArguments,
-    access: &Access,
-    nameserver: &RunningNameserver,
-) -> anyhow::Result<RunningBroker> {
-    let own = own_address(nameserver);
+fn settings(arguments: &UpArguments, access: &Access) -> anyhow::Result<Loaded> {
+    let own = own_address(arguments.nameserver_port);
     let others = access.nameservers.iter().map(|others| format!(";{others}"));
     let settings = arguments.settings(std::iter::once(own).chain(others).collect());
-    let host = Host {
-        name: BROKER_NAME.to_owned(),
-        address: Ipv4Addr::LOCALHOST.into(),
-        data_dir: arguments.data_dir.clone(),
-    };
+    let host =
+        Host { name: BROKER_NAME.to_owned(), address: Ipv4Addr::LOCALHOST.into(), data_dir: DEFAULT_DATA_DIR.into() };
     let loaded = broker_role::settings(arguments.config.as_ref(), &settings, &host)?;
     if arguments.config.is_some() {
         broker_role::comment(&loaded);
     }
+    Ok(loaded)
+}
+
+fn start_broker(loaded: Loaded) -> anyhow::Result<RunningBroker> {
     broker_role::start(loaded, |key| match key {
         "fastListenPort" => "--fast-port, or fastListenPort in the file".to_owned(),
         _ => "--broker-port, or listenPort in the file".to_owned(),
@@ -119,8 +118,8 @@ fn start_broker(
 }
 
 /// Waits until the nameserver knows the broker, so that the first command finds it.
-fn wait_until_registered(nameserver: &RunningNameserver) -> anyhow::Result<()> {
-    let admin = Admin::new(Nameservers::parse(&own_address(nameserver), Connections::default())?);
+fn wait_until_registered(nameserver_port: u16) -> anyhow::Result<()> {
+    let admin = Admin::new(Nameservers::parse(&own_address(nameserver_port), Connections::default())?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let registered = runtime.block_on(async {
         let polling = async {
@@ -138,11 +137,16 @@ fn wait_until_registered(nameserver: &RunningNameserver) -> anyhow::Result<()> {
 }
 
 /// The nameserver's address, for this machine.
-fn own_address(nameserver: &RunningNameserver) -> String {
-    format!("127.0.0.1:{}", nameserver.address.port())
+fn own_address(nameserver_port: u16) -> String {
+    format!("127.0.0.1:{nameserver_port}")
 }
 
-fn announce(nameserver: &RunningNameserver, broker: &RunningBroker, access: &Access) -> std::io::Result<()> {
+fn announce(
+    nameserver: &RunningNameserver,
+    broker: &RunningBroker,
+    nameserver_port: u16,
+    access: &Access,
+) -> std::io::Result<()> {
     let config = &broker.broker.config;
     let told = broker.broker.store_host;
     if access.json {
@@ -153,7 +157,7 @@ fn announce(nameserver: &RunningNameserver, broker: &RunningBroker, access: &Acc
             "data_dir": config.data_dir,
         }));
     }
-    let own = own_address(nameserver);
+    let own = own_address(nameserver_port);
     let flag = if own == DEFAULT_NAMESERVER { String::new() } else { format!(" -n {own}") };
     output::line(&format!("apogee {} is up", env!("CARGO_PKG_VERSION")))?;
     output::line(&format!("  nameserver  {}", nameserver.address))?;
@@ -184,7 +188,7 @@ mod tests {
     #[test]
     fn flags_become_keys_only_where_they_were_given() {
         let mut arguments = UpArguments {
-            data_dir: "d".into(),
+            data_dir: None,
             advertise: None,
             nameserver_port: 9876,
             broker_port: None,
@@ -194,9 +198,10 @@ mod tests {
         let keys = |arguments: &UpArguments| -> Vec<String> {
             arguments.settings("n:1".into()).into_iter().map(|(key, value)| format!("{key}={value}")).collect()
         };
-        assert_eq!(keys(&arguments), ["namesrvAddr=n:1", "storePathRootDir=d"]);
+        assert_eq!(keys(&arguments), ["namesrvAddr=n:1"]);
+        arguments.data_dir = Some("d".into());
         arguments.broker_port = Some(20911);
         arguments.advertise = Some([10, 4, 7, 71].into());
-        assert_eq!(keys(&arguments)[2..], ["brokerIP1=10.4.7.71", "listenPort=20911"]);
+        assert_eq!(keys(&arguments)[1..], ["storePathRootDir=d", "brokerIP1=10.4.7.71", "listenPort=20911"]);
     }
 }

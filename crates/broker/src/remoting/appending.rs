@@ -207,7 +207,7 @@ impl AppendingTurn {
     fn write_answers(&self, broker: &Broker, outcome: Outcome<'_>, out: &mut Vec<u8>) {
         if let Outcome::Refused(error) = outcome {
             broker.counters.sends_refused.fetch_add(self.answers.len() as u64, Ordering::Relaxed);
-            let (code, remark) = (send::append_code(error), error.to_string());
+            let (code, remark) = (send::write_code(error), error.to_string());
             for answer in self.answers.iter().filter(|answer| !matches!(answer.kind, AnswerKind::None)) {
                 let frame = FrameWriter::response(out, answer.codec, code, answer.opaque, Some(&remark));
                 send_fields(broker, frame).finish(b"");
@@ -256,6 +256,10 @@ impl AppendingTurn {
 impl Submission for AppendingTurn {
     fn appends(&mut self) -> &mut Appends {
         &mut self.appends
+    }
+
+    fn bytes(&self) -> usize {
+        self.appends.batch.bytes()
     }
 
     fn complete(&mut self, outcome: Outcome<'_>) {

@@ -22,8 +22,49 @@ use crate::pull;
 use crate::queue_locks::QueueName;
 use crate::send_back;
 
+/// Most consumer groups, and most producer groups, in one heartbeat. Each new one becomes a stored group and topic.
+const GROUPS_MAX: usize = 1_000;
+/// Longest id of a client, in bytes.
+const CLIENT_ID_BYTES_MAX: usize = 255;
+
+/// Why a request of a client is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum ClientError {
+    #[error("the heartbeat names {found} {what} groups; the limit is {GROUPS_MAX}")]
+    Groups {
+        /// `consumer` or `producer`.
+        what: &'static str,
+        found: usize,
+    },
+    #[error("the client id is {found} bytes long; the limit is {CLIENT_ID_BYTES_MAX}")]
+    ClientId { found: usize },
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Refusal {
+        Refusal::new(ResponseCode::SYSTEM_ERROR, error)
+    }
+}
+
+fn check_heartbeat(data: &HeartbeatData) -> Result<(), ClientError> {
+    check_client_id(&data.client_id)?;
+    let counts = [("consumer", data.consumer_data_set.len()), ("producer", data.producer_data_set.len())];
+    match counts.into_iter().find(|(_, found)| *found > GROUPS_MAX) {
+        Some((what, found)) => Err(ClientError::Groups { what, found }),
+        None => Ok(()),
+    }
+}
+
+fn check_client_id(id: &str) -> Result<(), ClientError> {
+    match id.len() {
+        0..=CLIENT_ID_BYTES_MAX => Ok(()),
+        found => Err(ClientError::ClientId { found }),
+    }
+}
+
 pub fn heartbeat(call: &mut Call<'_>) -> Result<(), Refusal> {
     let data: HeartbeatData = call.read_body()?;
+    check_heartbeat(&data)?;
     let broker = call.broker;
     let now_ms = broker.clock.now_ms();
     let mut consumers = Vec::new();
@@ -161,6 +202,7 @@ fn wire_subscription(wanted: &Subscription) -> SubscriptionData {
 
 pub fn lock_queues(call: &mut Call<'_>) -> Result<(), Refusal> {
     let body: QueueLockRequest = call.read_body()?;
+    check_client_id(&body.client_id)?;
     let now_ms = call.broker.clock.now_ms();
     let queues = body.mq_set.into_iter().map(queue_name).collect();
     let held = call.broker.locks().lock(now_ms, &body.consumer_group, &body.client_id, queues);
@@ -183,4 +225,26 @@ pub fn unlock_queues(call: &mut Call<'_>) -> Result<(), Refusal> {
 
 fn queue_name(queue: MessageQueue) -> QueueName {
     QueueName { topic: queue.topic, broker: queue.broker_name, queue_id: queue.queue_id }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::bodies::heartbeat::ProducerData;
+
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_with_too_many_groups_or_too_long_an_id_is_refused() {
+        let beat = |id: usize, consumers: usize, producers: usize| {
+            let mut data = HeartbeatData { client_id: "c".repeat(id), ..HeartbeatData::default() };
+            data.consumer_data_set.resize_with(consumers, ConsumerData::default);
+            data.producer_data_set.resize_with(producers, ProducerData::default);
+            check_heartbeat(&data)
+        };
+        assert_eq!(beat(255, 1_000, 1_000), Ok(()));
+        assert_eq!(beat(1, 1_001, 0), Err(ClientError::Groups { what: "consumer", found: 1_001 }));
+        assert_eq!(beat(256, 0, 0), Err(ClientError::ClientId { found: 256 }));
+        let error = beat(1, 1, 50_000).unwrap_err();
+        assert_eq!(error.to_string(), "the heartbeat names 50000 producer groups; the limit is 1000");
+    }
 }

@@ -34,15 +34,18 @@ pub fn query_consumer_offset(call: &mut Call<'_>) -> Result<(), Refusal> {
 pub fn update_consumer_offset(call: &mut Call<'_>) -> Result<(), Refusal> {
     let header: UpdateConsumerOffset<'_> = call.read()?;
     let broker = call.broker;
-    if broker.topics.get(&header.topic).is_none() {
+    let Some(topic) = broker.topics.get(&header.topic) else {
         let remark = format!("topic `{}` does not exist", header.topic);
         return Err(Refusal::new(ResponseCode::TOPIC_NOT_EXIST, remark));
-    }
+    };
     if broker.groups.get(&header.consumer_group).is_none() {
         let remark = format!("subscription group `{}` does not exist", header.consumer_group);
         return Err(Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     }
-    broker.offsets.commit(&header.consumer_group, &header.topic, header.queue_id, header.commit_offset);
+    // Upstream answers the same, and stores offsets of queues that there are not, without an end.
+    if topic.has_queue(header.queue_id) {
+        broker.offsets.commit(&header.consumer_group, &header.topic, header.queue_id, header.commit_offset);
+    }
     call.answer_done();
     Ok(())
 }

@@ -71,9 +71,10 @@ fn runtime_table(broker: &Broker) -> BTreeMap<&'static str, String> {
         ("consumeQueueDiskRatio", text(&disk_ratio)),
         ("commitLogDirCapacity", capacity),
         ("brokerActive", "true".to_owned()),
-        ("remainHowManyDataToFlush", format!("{} B", stats.end.0 - stats.durable.0)),
+        ("remainHowManyDataToFlush", format!("{} B", stats.end.0.saturating_sub(stats.durable.0))),
         ("putMessageDistributeTime", "null".to_owned()),
     ]);
+    table.extend(broker.counters.own());
     for zero in ZEROS {
         table.insert(zero, "0".to_owned());
     }
@@ -131,4 +132,28 @@ fn age(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     format!("[ {days} days, {hours} hours, {minutes} minutes, {} seconds ]", seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BrokerConfig;
+
+    #[test]
+    fn our_own_counters_are_shown_beside_what_tools_parse() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = BrokerConfig {
+            listen_port: 0,
+            fast_listen_port: 0,
+            data_dir: folder.path().to_path_buf(),
+            segment_bytes: 16 << 20,
+            ..BrokerConfig::default()
+        };
+        let running = crate::start::start(config).unwrap();
+        running.broker.counters.sent_back.fetch_add(3, Ordering::Relaxed);
+        let table = runtime_table(&running.broker);
+        running.stop();
+        assert_eq!((table["apogee.sentBack"].as_str(), table["apogee.protocolCloses"].as_str()), ("3", "0"));
+        assert_eq!(table["brokerActive"], "true");
+    }
 }

@@ -20,6 +20,9 @@ const HOLD_MAX_MS: i64 = 25_000;
 /// How long a pull is held when long polling is off.
 const SHORT_HOLD_MS: i64 = 1_000;
 
+/// Held pulls that are run before connections of the same thread get their turn.
+const PULLS_IN_A_ROW: usize = 32;
+
 thread_local! {
     static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -61,11 +64,11 @@ pub fn pull(call: &mut Call<'_>) -> Result<(), Refusal> {
             call.broker.offsets.commit(&request.group, &request.topic, request.queue_id, header.commit_offset);
         }
         let nothing = matches!(pulled.found, Found::NothingYet | Found::Empty);
-        if nothing && flags.may_suspend() && !call.header.is_oneway() {
-            hold(call, request, &pulled, header.suspend_timeout_millis);
-        } else {
-            write_answer(call.broker, call.codec, call.header.opaque, &pulled, body, call.out);
+        let may_hold = nothing && flags.may_suspend() && !call.header.is_oneway();
+        if may_hold && hold(call, request, &pulled, header.suspend_timeout_millis) {
+            return Ok(());
         }
+        write_answer(call.broker, call.codec, call.header.opaque, &pulled, body, call.out);
         Ok(())
     })
 }
@@ -75,17 +78,21 @@ fn refusal(error: PullError) -> Refusal {
     Refusal { forbidden_type, ..Refusal::new(code, error) }
 }
 
-fn hold(call: &Call<'_>, request: PullRequest, pulled: &Pulled, wanted_ms: i64) {
-    let Some(queue) = pulled.queue else { return };
+/// Holds the pull; `false` when it has to be answered now.
+fn hold(call: &Call<'_>, request: PullRequest, pulled: &Pulled, wanted_ms: i64) -> bool {
+    let Some(queue) = pulled.queue else { return false };
     let broker = call.broker;
     let hold_ms = if broker.config.long_polling { wanted_ms.clamp(0, HOLD_MAX_MS) } else { SHORT_HOLD_MS };
     let offset = request.offset;
     let held = HeldPull { connection: call.connection.clone(), opaque: call.header.opaque, codec: call.codec, request };
-    broker.pulls.hold(queue, broker.clock.now_ms() + hold_ms, held);
+    if !broker.pulls.hold(queue, broker.clock.now_ms() + hold_ms, held) {
+        return false;
+    }
     // A message that was stored between our look and the hold woke nobody.
     if broker.log.offsets(queue).max as i64 > offset {
         broker.pulls.arrived(std::iter::once(queue));
     }
+    true
 }
 
 fn write_answer(broker: &Broker, codec: Codec, opaque: i32, pulled: &Pulled, body: &[u8], out: &mut Vec<u8>) {
@@ -109,8 +116,11 @@ fn write_answer(broker: &Broker, codec: Codec, opaque: i32, pulled: &Pulled, bod
 pub async fn answer_held_pulls(broker: Arc<Broker>) {
     loop {
         let now_ms = broker.clock.now_ms();
-        for (deadline_ms, held) in broker.pulls.take_ready(now_ms) {
+        for (number, (deadline_ms, held)) in broker.pulls.take_ready(now_ms).into_iter().enumerate() {
             run_again(&broker, now_ms, deadline_ms, held);
+            if number % PULLS_IN_A_ROW == PULLS_IN_A_ROW - 1 {
+                tokio::task::yield_now().await;
+            }
         }
         let next_ms = broker.pulls.next_deadline_ms().unwrap_or(i64::MAX);
         let wait_ms = next_ms.saturating_sub(broker.clock.now_ms()).clamp(0, HOLD_MAX_MS);
@@ -127,24 +137,25 @@ fn run_again(broker: &Arc<Broker>, now_ms: i64, deadline_ms: i64, mut held: Held
         return;
     }
     with_body(|body| {
-        let (codec, opaque) = (held.codec, held.opaque);
+        let (codec, opaque, connection) = (held.codec, held.opaque, held.connection.clone());
         match pull::pull(broker, &held.request, body) {
             Ok(pulled) => {
                 let nothing = matches!(pulled.found, Found::NothingYet | Found::Empty | Found::NothingMatched);
                 if let (true, true, Some(queue)) = (nothing, now_ms < deadline_ms, pulled.queue) {
                     // What does not pass the filter need not be looked at again.
                     held.request.offset = pulled.next_offset;
-                    broker.pulls.hold(queue, deadline_ms, held);
-                    if broker.log.offsets(queue).max as i64 > pulled.next_offset {
-                        broker.pulls.arrived(std::iter::once(queue));
+                    if broker.pulls.hold(queue, deadline_ms, held) {
+                        if broker.log.offsets(queue).max as i64 > pulled.next_offset {
+                            broker.pulls.arrived(std::iter::once(queue));
+                        }
+                        return;
                     }
-                    return;
                 }
-                held.connection.send(|out| write_answer(broker, codec, opaque, &pulled, body, out));
+                connection.send(|out| write_answer(broker, codec, opaque, &pulled, body, out));
             }
             Err(error) => {
                 let (code, forbidden_type) = error.code();
-                held.connection.send(|out| {
+                connection.send(|out| {
                     let remark = error.to_string();
                     let mut frame = FrameWriter::response(out, codec, code, opaque, Some(&remark));
                     if let Some(kind) = forbidden_type {

@@ -43,6 +43,9 @@ pub fn create(call: &mut Call<'_>) -> Result<(), Refusal> {
         topics::change_attributes(&mut settings.attributes, changes).map_err(refused)?;
     }
     let name = settings.name.clone();
+    if broker.is_deleting(&name) {
+        return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, format!("topic `{name}` is being deleted")));
+    }
     broker.topics.put(settings, broker.clock.now_ms());
     broker.topics_changed(&[&name]);
     call.answer_when_saved();
@@ -57,14 +60,10 @@ pub fn delete(call: &mut Call<'_>) -> Result<(), Refusal> {
         let error = TopicError::System(header.topic.into_owned());
         return Err(Refusal::new(ResponseCode::INVALID_PARAMETER, error));
     }
+    let _deletion = broker.begin_deletion(&header.topic);
     broker.topics.remove(&header.topic, broker.clock.now_ms());
     // Every queue that the log knows of: the topic may have had more of them once.
-    for (_, queue_id) in broker.log.queues().into_iter().filter(|(topic, _)| *topic == header.topic) {
-        broker
-            .writer
-            .delete_queue(&header.topic, queue_id as i32)
-            .map_err(|error| Refusal::new(ResponseCode::SYSTEM_ERROR, error))?;
-    }
+    broker.writer.delete_queues(&header.topic).map_err(|error| Refusal::new(ResponseCode::SYSTEM_ERROR, error))?;
     broker.offsets.forget_topic(&header.topic);
     let gone = header.topic.clone();
     broker.pulls.wake_where(|held| held.request.topic == *gone);

@@ -16,6 +16,17 @@ const ITEM_BYTES: usize = 32;
 /// Stands for a message that says nothing about immunity.
 const NO_IMMUNITY: i64 = -1;
 
+/// What became of reading the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshot {
+    /// What it says is in the table.
+    Read,
+    /// There is none: the broker is new, or somebody removed it.
+    Missing,
+    /// It fails its checks; the table is as it was.
+    Damaged,
+}
+
 /// Content of the file: every half message that waits.
 pub fn encode(transactions: &Transactions) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(12 + transactions.len() * ITEM_BYTES);
@@ -36,20 +47,20 @@ pub fn write(disk: &dyn Disk, content: &[u8]) -> io::Result<()> {
     replace_file(disk, FILE, content)
 }
 
-/// Reads what [`write`] wrote into the table. `Ok(false)` says that the file is damaged.
-pub fn read(disk: &dyn Disk, transactions: &mut Transactions) -> io::Result<bool> {
+/// Reads what [`write`] wrote into the table.
+pub fn read(disk: &dyn Disk, transactions: &mut Transactions) -> io::Result<Snapshot> {
     let file = match disk.open(FILE) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Snapshot::Missing),
         Err(error) => return Err(error),
     };
     let mut bytes = vec![0; file.len()? as usize];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
-    let Some((content, crc)) = bytes.split_last_chunk::<4>() else { return Ok(false) };
-    let Some(items) = content.strip_prefix(MAGIC) else { return Ok(false) };
+    let Some((content, crc)) = bytes.split_last_chunk::<4>() else { return Ok(Snapshot::Damaged) };
+    let Some(items) = content.strip_prefix(MAGIC) else { return Ok(Snapshot::Damaged) };
     if crc32fast::hash(content) != u32::from_be_bytes(*crc) || items.len() % ITEM_BYTES != 0 {
-        return Ok(false);
+        return Ok(Snapshot::Damaged);
     }
     for item in items.chunks_exact(ITEM_BYTES) {
         let number = |at: usize| {
@@ -61,7 +72,7 @@ pub fn read(disk: &dyn Disk, transactions: &mut Transactions) -> io::Result<bool
         let half = Half { queue_offset: number(8), stored_ms: number(16) as i64, immunity_ms, checks: 0 };
         transactions.stored(number(0), half);
     }
-    Ok(true)
+    Ok(Snapshot::Read)
 }
 
 #[cfg(test)]
@@ -79,16 +90,18 @@ mod tests {
     fn what_was_written_is_read_back_and_damage_is_noticed() {
         let disk = MemoryDisk::new();
         let mut transactions = table();
-        assert!(read(&disk, &mut table()).unwrap());
+        assert_eq!(read(&disk, &mut table()).unwrap(), Snapshot::Missing);
         transactions.stored(64, Half { queue_offset: 1, stored_ms: 2, immunity_ms: None, checks: 0 });
         transactions.stored(128, Half { queue_offset: 2, stored_ms: 3, immunity_ms: Some(9), checks: 0 });
         write(&disk, &encode(&transactions)).unwrap();
         let mut again = table();
-        assert!(read(&disk, &mut again).unwrap());
+        assert_eq!(read(&disk, &mut again).unwrap(), Snapshot::Read);
         assert_eq!(again.iter().collect::<Vec<_>>(), transactions.iter().collect::<Vec<_>>());
         for at in 0..12 + 2 * ITEM_BYTES {
             disk.tamper(FILE, |bytes| bytes[at] ^= 1).unwrap();
-            assert!(!read(&disk, &mut table()).unwrap(), "{at}");
+            let mut table = table();
+            assert_eq!(read(&disk, &mut table).unwrap(), Snapshot::Damaged, "{at}");
+            assert!(table.is_empty(), "{at}");
             disk.tamper(FILE, |bytes| bytes[at] ^= 1).unwrap();
         }
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use broker::clock::Clock;
 use broker::config::Flush;
 use broker::held_pulls::HeldPulls;
+use broker::meta::{Meta, MetaThread};
 use broker::transactions::{CheckSchedule, Transactions};
 use broker::writer::{Appends, Mark, Outcome, Submission, Submitted, Writer};
 use log::{Log, LogConfig, MemoryDisk, NewRecord, QueueNumber, Visibility};
@@ -20,18 +21,22 @@ struct Bench {
     transactions: Arc<Mutex<Transactions>>,
     writer: Arc<Writer>,
     queue: QueueNumber,
+    _meta_thread: MetaThread,
+    _folder: tempfile::TempDir,
 }
 
 fn bench(flush: Flush) -> Bench {
     let visibility = if flush == Flush::Sync { Visibility::Durable } else { Visibility::Written };
-    let config = LogConfig { segment_bytes: 1 << 20, visibility, ..LogConfig::default() };
+    let config = LogConfig { segment_bytes: 4 << 20, visibility, ..LogConfig::default() };
     let log = Arc::new(Log::open(Arc::new(MemoryDisk::new()), config, &mut |_| {}).unwrap().0);
     let schedule = CheckSchedule { first_after_ms: 1, interval_ms: 1, checks_max: 1 };
     let transactions = Arc::new(Mutex::new(Transactions::new(schedule)));
     let (pulls, due) = (Arc::new(HeldPulls::default()), Arc::new(Notify::new()));
-    let writer = Writer::new(log.clone(), flush, Clock::system(), pulls, transactions.clone(), due);
+    let folder = tempfile::tempdir().unwrap();
+    let (meta, _, meta_thread) = Meta::open(folder.path()).unwrap();
+    let writer = Writer::new(log.clone(), flush, Clock::system(), pulls, transactions.clone(), meta, due);
     let queue = log.queue("orders", 0).unwrap();
-    Bench { log, transactions, writer: Arc::new(writer), queue }
+    Bench { log, transactions, writer: Arc::new(writer), queue, _meta_thread: meta_thread, _folder: folder }
 }
 
 impl Bench {
@@ -91,6 +96,10 @@ impl Submission for Slow {
         &mut self.appends
     }
 
+    fn bytes(&self) -> usize {
+        self.appends.batch.bytes()
+    }
+
     fn complete(&mut self, _: Outcome<'_>) {
         if let Some(meeting) = self.completing.take() {
             meeting.keep();
@@ -147,4 +156,41 @@ fn a_half_message_whose_disk_was_late_is_asked_about_all_the_same() {
     bench.writer.sync_until_stopped();
     assert_eq!(bench.log.durable(), bench.log.end());
     assert_eq!(bench.transactions.lock().unwrap().len(), 1);
+}
+
+fn outcome_of(bench: &Bench, appends: Appends) -> String {
+    let (told, outcome) = mpsc::channel();
+    bench.writer.append_then(appends, move |_, outcome| {
+        let text = match outcome {
+            Outcome::Refused(error) => error.to_string(),
+            other => format!("{other:?}"),
+        };
+        let _ = told.send(text);
+    });
+    outcome.try_recv().unwrap_or_else(|_| "waits".to_owned())
+}
+
+#[test]
+fn a_disk_that_hangs_makes_the_writer_refuse_and_not_grow() {
+    let bench = bench(Flush::Sync);
+    let body = "x".repeat(1 << 20);
+    let outcomes: Vec<String> = (0..70).map(|_| outcome_of(&bench, bench.appends(&body))).collect();
+    assert!(outcomes[..60].iter().all(|outcome| outcome == "waits"), "{outcomes:?}");
+    assert!(outcomes[69].ends_with("bytes wait for the disk; the limit is 67108864"), "{}", outcomes[69]);
+    // Nothing waits once the disk has it all; then there is room again.
+    bench.writer.stop();
+    bench.writer.sync_until_stopped();
+    assert_eq!(outcome_of(&bench, bench.appends("again")), "waits");
+}
+
+#[test]
+fn a_writer_that_winds_up_takes_nothing_more_and_answers_what_it_took() {
+    let bench = bench(Flush::Sync);
+    assert_eq!(outcome_of(&bench, bench.appends("taken")), "waits");
+    assert!(!bench.writer.wind_up());
+    assert_eq!(outcome_of(&bench, bench.appends("late")), "the broker stops");
+    assert_eq!(outcome_of(&bench, Appends::default()), "waits", "nothing at all is always fine");
+    bench.writer.stop();
+    bench.writer.sync_until_stopped();
+    assert!(bench.writer.wind_up());
 }

@@ -383,6 +383,10 @@ impl DiskFile for MemoryFile {
         Ok(())
     }
 
+    fn forget_cached(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.state()?.files[self.file].bytes.len() as u64)
     }

@@ -2,11 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock};
 use rustix::io::Errno;
 
 use super::{Disk, DiskFile};
@@ -166,6 +167,11 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn forget_cached(&self, from: u64, to: u64) -> io::Result<()> {
+        let Some(length) = to.checked_sub(from).and_then(NonZeroU64::new) else { return Ok(()) };
+        Ok(fadvise(&self.0, from, Some(length), Advice::DontNeed)?)
     }
 
     fn len(&self) -> io::Result<u64> {

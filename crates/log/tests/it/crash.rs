@@ -121,9 +121,12 @@ fn a_flipped_bit_in_the_header_of_a_segment_costs_nothing() {
 }
 
 #[test]
-fn a_smaller_limit_for_records_does_not_cost_larger_ones() {
-    let (disk, texts, _) = filled();
-    let (log, recovery) = open_with(&disk, LogConfig { max_record_bytes: 100, ..config() });
+fn smaller_segments_do_not_cost_larger_records() {
+    let (disk, mut texts, _) = filled();
+    let large = "x".repeat(1500);
+    append(&open(&disk), &[message("a", 0, &large)], 6);
+    texts.push(large);
+    let (log, recovery) = open_with(&disk.fork(), LogConfig { segment_bytes: 1024, ..config() });
     assert!(!recovery.is_torn, "{recovery}");
     assert_eq!(bodies(&log, "a", 0), texts);
 }

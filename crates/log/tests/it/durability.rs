@@ -178,3 +178,36 @@ fn a_segment_whose_header_was_lost_gets_one_again() {
     ];
     run(&steps, config());
 }
+
+#[test]
+fn an_owner_that_lost_its_state_is_shown_the_whole_log_and_no_index_is_rebuilt() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    let texts: Vec<String> = (0..40).map(|n| format!("message {n}")).collect();
+    append(&log, &[message("gone", 0, "deleted")], 5);
+    log.delete_queues("gone").unwrap();
+    texts[..35].iter().for_each(|text| drop(append(&log, &[message("a", 0, text).property("KEYS", "k")], 5)));
+    checkpoint(&log);
+    texts[35..].iter().for_each(|text| drop(append(&log, &[message("a", 0, text).property("KEYS", "k")], 5)));
+    let shown = |replay_all| {
+        let mut shown = Vec::new();
+        let config = LogConfig { replay_all, ..config() };
+        let mut replay = |record: &apogee_log::Record<'_>| {
+            if record.topic() == "a" {
+                shown.push(String::from_utf8(record.body().to_vec()).unwrap());
+            }
+        };
+        let disk = disk.fork();
+        let (log, recovery) = apogee_log::Log::open(std::sync::Arc::new(disk.clone()), config, &mut replay).unwrap();
+        assert_eq!(recovery.rebuilt, None, "{recovery}");
+        assert_eq!(bodies(&log, "a", 0), texts);
+        assert_eq!(log.find_queue("gone", 0), None);
+        assert_eq!(log.query_key("a", "k", 0, 10, 100, &mut Vec::new()).unwrap(), 40);
+        // The new state of the owner counts from the next checkpoint on.
+        checkpoint(&log);
+        let (_, recovery) = open_with(&disk.fork(), self::config());
+        (shown, recovery.replayed_from > log.start())
+    };
+    assert_eq!(shown(false), (texts[35..].to_vec(), true));
+    assert_eq!(shown(true), (texts.clone(), true));
+}

@@ -1,6 +1,9 @@
 //! Appending, pulling, and what a deleted queue leaves.
 
-use apogee_log::{Boundary, LogPosition, MemoryDisk, PullLimits, PullOutcome, ReadError};
+use apogee_log::{
+    AppendError, Boundary, DELETED_QUEUES_TOPIC, LogConfig, LogPosition, MemoryDisk, PullLimits, PullOutcome,
+    RECORD_BYTES_MAX, ReadError,
+};
 
 use crate::support::*;
 
@@ -115,4 +118,63 @@ fn a_deleted_queue_starts_again_at_zero_and_never_comes_back() {
     assert!(recovery.rebuilt.is_some(), "{recovery}");
     assert_eq!(content_of(&log, "a", 3), expected);
     assert_eq!(bodies(&log, "b", 0), ["other"]);
+}
+
+#[test]
+fn all_queues_of_a_topic_are_deleted_in_one_step() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    for queue_id in 0..20 {
+        append(&log, &[message("a", queue_id, "old"), message("b", queue_id, "other")], 1);
+    }
+    checkpoint(&log);
+    assert_eq!(log.delete_queues("unknown").unwrap(), 0);
+    assert_eq!(log.delete_queues(DELETED_QUEUES_TOPIC).unwrap(), 0);
+    let before = disk.operations();
+    assert_eq!(log.delete_queues("a").unwrap(), 20);
+    // The records, the end of a segment and what begins the next one, and one sync of each: no sync for each queue.
+    assert!(disk.operations() - before < 20, "{} operations", disk.operations() - before);
+    assert_eq!(log.delete_queues("a").unwrap(), 0);
+    assert_eq!(log.durable(), log.end());
+    assert!(log.queues().iter().all(|(topic, _)| topic == "b"));
+    append(&log, &[message("a", 7, "new")], 2);
+
+    let rebuilt = disk.fork();
+    rebuilt.tamper("checkpoint", |bytes| bytes.clear()).unwrap();
+    for disk in [disk.fork(), rebuilt] {
+        let log = open(&disk);
+        assert_eq!(log.queues().len(), 21);
+        assert_eq!(bodies(&log, "a", 7), ["new"]);
+        assert_eq!(content_of(&log, "a", 7)[0].0, 0);
+        assert_eq!(bodies(&log, "b", 19), ["other"]);
+    }
+}
+
+#[test]
+fn a_message_that_looks_like_a_deletion_deletes_nothing() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    append(&log, &[message("a", 3, "kept")], 1);
+    // What a client can send at most: the topic and the body are its own to choose, the hosts are not.
+    append(&log, &[message(DELETED_QUEUES_TOPIC, 0, "\0\0\0\u{3}a"), message("a", 3, "kept too")], 2);
+    let rebuilt = disk.fork();
+    rebuilt.tamper("checkpoint", |bytes| bytes.clear()).unwrap();
+    for disk in [disk.fork(), rebuilt] {
+        assert_eq!(bodies(&open(&disk), "a", 3), ["kept", "kept too"]);
+    }
+}
+
+#[test]
+fn a_record_is_refused_only_where_no_segment_could_hold_it() {
+    let log = open(&MemoryDisk::new());
+    let refused = try_append(&log, &[message("a", 0, &"x".repeat(2000))], 1);
+    assert!(matches!(refused, Err(AppendError::RecordTooLarge { limit: 1992, .. })), "{refused:?}");
+    append(&log, &[message("a", 0, &"x".repeat(1900))], 1);
+
+    let log = open_with(&MemoryDisk::new(), LogConfig { segment_bytes: 40 << 20, ..config() }).0;
+    let refused = try_append(&log, &[message("a", 0, &"x".repeat(RECORD_BYTES_MAX as usize))], 1);
+    assert!(matches!(refused, Err(AppendError::RecordTooLarge { limit: RECORD_BYTES_MAX, .. })));
+    let placed = append(&log, &[message("a", 0, &"x".repeat(RECORD_BYTES_MAX as usize - 92))], 1);
+    assert_eq!(placed[0].size, RECORD_BYTES_MAX);
+    log.read(placed[0].position, &mut Vec::new()).unwrap();
 }

@@ -13,9 +13,10 @@ use protocol::sys_flag::SysFlag;
 pub fn config() -> LogConfig {
     LogConfig {
         segment_bytes: 2048,
-        max_record_bytes: 1000,
         index_segment_bytes: 4096,
         visibility: Visibility::Written,
+        cached_bytes: u64::MAX,
+        replay_all: false,
         boot_id: "boot".to_owned(),
         spare_segments: 1,
         key_run_entries: 8,

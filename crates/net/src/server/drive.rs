@@ -1,6 +1,6 @@
 //! One connection's life: read, cut into frames, call the service, write.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -9,10 +9,12 @@ use std::task::{Context, Poll};
 use protocol::frame::{self, FrameError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
-use super::{Inbound, ServerOptions};
+use super::partial_frames::{PartialFrames, Share};
+use super::{ANSWER_BYTES_MAX, Inbound, Outbound, ServerOptions};
 use crate::connection::{CloseReason, Connection};
 
 /// Room for one read. Each thread has one such buffer for all its connections, so an idle connection holds none.
@@ -32,27 +34,53 @@ pub(super) async fn drive<S>(
     connection: &Arc<Connection>,
     mut service: S,
     options: ServerOptions,
+    partial: Arc<PartialFrames>,
     shutdown: CancellationToken,
 ) -> CloseReason
 where
-    S: Service<Inbound, Response = super::Outbound, Error = std::convert::Infallible>,
+    S: Service<Inbound, Response = Outbound, Error = std::convert::Infallible>,
 {
-    let mut wire =
-        Wire { stream, connection, options, partial: Vec::new(), unsent: Vec::new(), unsent_from: 0, broken: None };
+    let share = Share::new(partial.clone());
+    let mut wire = Wire {
+        stream,
+        connection,
+        options,
+        partial: Vec::new(),
+        left: Vec::new(),
+        share,
+        unsent: Vec::new(),
+        unsent_from: 0,
+        blocked: false,
+        broken: None,
+        last_wait: None,
+    };
     let mut stopping = pin!(shutdown.cancelled());
     loop {
+        if !wire.share.set(wire.partial.len() + wire.left.len()) {
+            let limit = partial.bytes_max();
+            tracing::warn!(peer = %connection.peer(), limit, "connection closed: unfinished frames take too much memory");
+            return CloseReason::PartialFrames;
+        }
         let event = poll_fn(|cx| wire.poll_event(cx, stopping.as_mut())).await;
         let inbound = match event {
             Event::Read { bytes, filled } => wire.cut(bytes, filled),
+            Event::Room => {
+                // A peer that takes answers as fast as they come must not keep the thread from others.
+                tokio::task::yield_now().await;
+                Some(wire.serve_left())
+            }
             Event::End(reason) => return reason,
         };
-        if let Some(error) = wire.broken {
+        if let Some(error) = wire.broken.take() {
             tracing::warn!(peer = %connection.peer(), %error, "connection closed");
             connection.close(CloseReason::Protocol);
         }
         let Some(inbound) = inbound else { continue };
         let Ok(ready) = service.ready().await;
-        let Ok(outbound) = ready.call(inbound).await;
+        let outbound = match until_cut_off(ready.call(inbound), connection).await {
+            Ok(Ok(outbound)) => outbound,
+            Err(reason) => return reason,
+        };
         let close = outbound.close;
         if let Some(reason) = wire.take_back(outbound) {
             return reason;
@@ -63,9 +91,27 @@ where
     }
 }
 
+/// Waits for a call, unless the connection is to end at once.
+async fn until_cut_off<T>(call: impl Future<Output = T>, connection: &Connection) -> Result<T, CloseReason> {
+    let mut call = pin!(call);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = call.as_mut().poll(cx) {
+            return Poll::Ready(Ok(result));
+        }
+        connection.register(cx.waker());
+        match connection.close_wanted() {
+            Some(reason) if reason.ends_at_once() => Poll::Ready(Err(reason)),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
 enum Event {
     /// `filled` bytes of `bytes` are what is left of an earlier read and what was read now.
     Read { bytes: Vec<u8>, filled: usize },
+    /// The socket has taken so much that frames which were left can be served.
+    Room,
     /// The connection is over.
     End(CloseReason),
 }
@@ -76,44 +122,77 @@ struct Wire<'c> {
     options: ServerOptions,
     /// The beginning of a frame whose rest has not arrived.
     partial: Vec<u8>,
+    /// Whole frames that the service left because it had answered enough. Nothing is read before they are served.
+    left: Vec<u8>,
+    /// What `partial` and `left` take of the room that all connections have.
+    share: Share,
     /// Answers that the socket would not take at once, from `unsent_from` on.
     unsent: Vec<u8>,
     unsent_from: usize,
+    /// The socket took no more the last time.
+    blocked: bool,
     /// Set when what arrives is no frame. What came whole before it is still handled.
     broken: Option<FrameError>,
+    /// Runs while the connection is to end and has something left to write.
+    last_wait: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire<'_> {
-    /// Writes what waits, then reads. Ready when something was read or the connection is over.
+    /// Writes what waits, then reads. Ready when something can be served or the connection is over.
     fn poll_event(&mut self, cx: &mut Context<'_>, stopping: Pin<&mut impl Future<Output = ()>>) -> Poll<Event> {
         self.connection.register(cx.waker());
-        let writing = loop {
+        if let Err(reason) = self.poll_write(cx) {
+            return Poll::Ready(Event::End(reason));
+        }
+        let unsent = self.unsent.len() - self.unsent_from;
+        let close =
+            self.connection.close_wanted().or_else(|| stopping.poll(cx).is_ready().then_some(CloseReason::Shutdown));
+        if let Some(reason) = close {
+            let done = unsent == 0 && self.left.is_empty();
+            if done || reason.ends_at_once() || self.poll_last_wait(cx).is_ready() {
+                return Poll::Ready(Event::End(reason));
+            }
+        }
+        if !self.left.is_empty() {
+            return if unsent <= ANSWER_BYTES_MAX { Poll::Ready(Event::Room) } else { Poll::Pending };
+        }
+        if close.is_some() || unsent > self.options.unsent_bytes_max {
+            return Poll::Pending;
+        }
+        self.poll_read(cx)
+    }
+
+    /// Gives the socket what it takes now.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        loop {
             self.compact_unsent();
             self.connection.take_outbox(&mut self.unsent);
             let unsent = self.unsent.len() - self.unsent_from;
             self.connection.note_unsent(unsent);
             if unsent == 0 {
-                break false;
+                return Ok(());
             }
             match Pin::new(&mut self.stream).poll_write(cx, &self.unsent[self.unsent_from..]) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Event::End(CloseReason::Network)),
-                Poll::Ready(Ok(written)) => self.unsent_from += written,
-                Poll::Pending => break true,
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CloseReason::Network),
+                Poll::Ready(Ok(written)) => {
+                    self.unsent_from += written;
+                    if std::mem::take(&mut self.blocked) {
+                        // The socket was full, so the other side has taken something: slow is not idle.
+                        self.connection.note_activity();
+                    }
+                }
+                Poll::Pending => {
+                    self.blocked = true;
+                    return Ok(());
+                }
             }
-        };
-        let close =
-            self.connection.close_wanted().or_else(|| stopping.poll(cx).is_ready().then_some(CloseReason::Shutdown));
-        if let Some(reason) = close {
-            // Idle and stalled peers do not read: nothing is gained by waiting for them to take the rest.
-            if !writing || reason == CloseReason::Idle || reason == CloseReason::Stalled {
-                return Poll::Ready(Event::End(reason));
-            }
-            return Poll::Pending;
         }
-        if self.unsent.len() - self.unsent_from > self.options.unsent_bytes_max {
-            return Poll::Pending;
-        }
-        self.poll_read(cx)
+    }
+
+    /// Ready when a connection that is to end has had its time to take the last answers.
+    fn poll_last_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.options.drain;
+        self.last_wait.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
     }
 
     fn compact_unsent(&mut self) {
@@ -124,6 +203,10 @@ impl Wire<'_> {
             } else {
                 self.unsent.clear();
             }
+        } else if self.unsent_from > ANSWER_BYTES_MAX && self.unsent_from > self.unsent.len() / 2 {
+            // A peer that never takes quite everything: what it took must not stay for ever.
+            self.unsent.drain(..self.unsent_from);
+            self.unsent_from = 0;
         }
     }
 
@@ -189,14 +272,30 @@ impl Wire<'_> {
             READ_BUFFER.set(bytes);
             return None;
         }
+        Some(self.inbound(bytes, frames_end))
+    }
+
+    /// The frames that the last call left.
+    fn serve_left(&mut self) -> Inbound {
+        self.connection.note_activity();
+        let bytes = std::mem::take(&mut self.left);
+        let frames_end = bytes.len();
+        self.inbound(bytes, frames_end)
+    }
+
+    fn inbound(&self, bytes: Vec<u8>, frames_end: usize) -> Inbound {
         let replies = REPLY_BUFFER.take();
         debug_assert!(replies.is_empty());
-        Some(Inbound { connection: self.connection.clone(), bytes, frames_end, replies })
+        Inbound { connection: self.connection.clone(), bytes, frames_end, taken: Cell::new(0), replies }
     }
 
     /// Writes the answers and takes the buffers back. A reason says that the connection is over.
-    fn take_back(&mut self, outbound: super::Outbound) -> Option<CloseReason> {
-        let super::Outbound { bytes, replies, .. } = outbound;
+    fn take_back(&mut self, outbound: Outbound) -> Option<CloseReason> {
+        let Outbound { bytes, left, replies, close } = outbound;
+        if close.is_none() && !left.is_empty() {
+            // Copied, so that a peer which does not read holds no more memory than it must.
+            self.left = bytes[left].to_vec();
+        }
         if bytes.len() == READ_BYTES {
             READ_BUFFER.set(bytes);
         }

@@ -1,6 +1,7 @@
-use std::future::Ready;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::task::{Context, Poll};
 
@@ -15,13 +16,23 @@ use super::*;
 #[derive(Clone)]
 struct Echo {
     ended: mpsc::Sender<CloseReason>,
+    /// The largest sum of what one connection's answers took after a call.
+    most_unsent: Arc<AtomicUsize>,
 }
+
+/// Body of a request that asks for an answer of [`BIG`] bytes.
+const ASK_BIG: &[u8] = b"big";
+const BIG: usize = 700_000;
+/// Body of a request that the service panics at.
+const ASK_PANIC: &[u8] = b"panic";
+/// Body of a request that is never answered.
+const ASK_FOR_EVER: &[u8] = b"for ever";
 
 impl Door for Echo {
     type Service = EchoService;
 
     fn opened(&self, _: &Arc<Connection>) -> EchoService {
-        EchoService
+        EchoService(self.clone())
     }
 
     fn closed(&self, _: &Arc<Connection>, reason: CloseReason) {
@@ -29,12 +40,12 @@ impl Door for Echo {
     }
 }
 
-struct EchoService;
+struct EchoService(Echo);
 
 impl Service<Inbound> for EchoService {
     type Response = Outbound;
     type Error = Infallible;
-    type Future = Ready<Result<Outbound, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Outbound, Infallible>>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -42,18 +53,33 @@ impl Service<Inbound> for EchoService {
 
     fn call(&mut self, mut inbound: Inbound) -> Self::Future {
         let mut replies = std::mem::take(&mut inbound.replies);
+        let mut never = false;
         for frame in inbound.frames() {
             let mut spans = FieldSpans::default();
             let opaque = Header::decode(Codec::Json, frame.header, &mut spans).map_or(0, |header| header.opaque);
-            FrameWriter::response(&mut replies, Codec::Json, ResponseCode::SUCCESS, opaque, None).finish(frame.body);
+            let big = vec![9; if frame.body == ASK_BIG { BIG } else { 0 }];
+            assert_ne!(frame.body, ASK_PANIC, "as asked");
+            never |= frame.body == ASK_FOR_EVER;
+            let body = if big.is_empty() { frame.body } else { &big };
+            FrameWriter::response(&mut replies, Codec::Json, ResponseCode::SUCCESS, opaque, None).finish(body);
+            if inbound.is_answered_enough(&replies) {
+                break;
+            }
         }
-        std::future::ready(Ok(inbound.answer(replies)))
+        self.0.most_unsent.fetch_max(inbound.connection.unsent_bytes() + replies.len(), Ordering::Relaxed);
+        Box::pin(async move {
+            if never {
+                std::future::pending::<()>().await;
+            }
+            Ok(inbound.answer(replies))
+        })
     }
 }
 
 struct Running {
     address: SocketAddr,
     ended: mpsc::Receiver<CloseReason>,
+    most_unsent: Arc<AtomicUsize>,
     stop: CancellationToken,
     workers: Workers,
     threads: Option<crate::workers::WorkerThreads>,
@@ -65,11 +91,13 @@ fn run(options: ServerOptions) -> Running {
     let address = listener.local_addr().unwrap();
     let (sender, ended) = mpsc::channel();
     let stop = CancellationToken::new();
-    let (door, spread, token) = (Echo { ended: sender }, workers.clone(), stop.clone());
+    let most_unsent = Arc::new(AtomicUsize::new(0));
+    let door = Echo { ended: sender, most_unsent: most_unsent.clone() };
+    let (spread, token) = (workers.clone(), stop.clone());
     workers.spawn_on(0, move || async move {
         serve(vec![listener], door, spread, options, token).await.unwrap();
     });
-    Running { address, ended, stop, workers, threads: Some(threads) }
+    Running { address, ended, most_unsent, stop, workers, threads: Some(threads) }
 }
 
 impl Drop for Running {
@@ -155,4 +183,128 @@ fn stopping_ends_connections_even_of_peers_that_do_not_read() {
     while stream.write_all(&big).is_ok() {}
     running.stop.cancel();
     assert!(matches!(running.ended.recv().unwrap(), CloseReason::Stalled | CloseReason::Shutdown));
+}
+
+impl Running {
+    /// Waits until a connection has ended. A defect must fail the test, not hang it.
+    #[track_caller]
+    fn end(&self) -> CloseReason {
+        self.ended.recv_timeout(Duration::from_secs(20)).unwrap()
+    }
+}
+
+#[test]
+fn answers_of_one_read_wait_until_those_before_were_taken() {
+    const COUNT: i32 = 200;
+    let running = run(ServerOptions::default());
+    let mut stream = std::net::TcpStream::connect(running.address).unwrap();
+    let bytes: Vec<u8> = (0..COUNT).flat_map(|opaque| request(opaque, ASK_BIG)).collect();
+    stream.write_all(&bytes).unwrap();
+    // Whatever follows is served after them.
+    stream.write_all(&request(COUNT, b"last")).unwrap();
+    for opaque in 0..COUNT {
+        let (answered, body) = read_answer(&mut stream);
+        assert_eq!((answered, body.len()), (opaque, BIG));
+    }
+    assert_eq!(read_answer(&mut stream), (COUNT, b"last".to_vec()));
+    let most = running.most_unsent.load(Ordering::Relaxed);
+    assert!(most <= 2 * ANSWER_BYTES_MAX + BIG + 1000, "{most}");
+}
+
+#[test]
+fn frames_that_were_left_are_served_before_rubbish_ends_the_connection() {
+    let running = run(ServerOptions::default());
+    let mut stream = std::net::TcpStream::connect(running.address).unwrap();
+    let mut bytes: Vec<u8> = (0..20).flat_map(|opaque| request(opaque, ASK_BIG)).collect();
+    bytes.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
+    stream.write_all(&bytes).unwrap();
+    for opaque in 0..20 {
+        assert_eq!(read_answer(&mut stream).0, opaque);
+    }
+    assert_eq!(running.end(), CloseReason::Protocol);
+}
+
+/// Sends what fills every buffer between the two with answers, then rubbish, and reads nothing.
+fn rubbish_and_deaf(running: &Running) -> std::net::TcpStream {
+    let mut stream = std::net::TcpStream::connect(running.address).unwrap();
+    let mut bytes: Vec<u8> = (0..100).flat_map(|opaque| request(opaque, ASK_BIG)).collect();
+    bytes.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
+    stream.write_all(&bytes).unwrap();
+    stream
+}
+
+#[test]
+fn a_peer_that_sent_rubbish_and_does_not_read_is_waited_for_only_so_long() {
+    let running = run(ServerOptions { drain: Duration::from_millis(50), ..ServerOptions::default() });
+    let _stream = rubbish_and_deaf(&running);
+    assert_eq!(running.end(), CloseReason::Protocol);
+}
+
+#[test]
+fn silence_ends_even_a_connection_that_is_to_end_anyway() {
+    let hour = Duration::from_secs(3600);
+    let running = run(ServerOptions { drain: hour, idle: Duration::from_millis(60), ..ServerOptions::default() });
+    let _stream = rubbish_and_deaf(&running);
+    assert_eq!(running.end(), CloseReason::Idle);
+}
+
+#[test]
+fn stopping_ends_connections_whose_calls_do_not_end() {
+    let running = run(ServerOptions { drain: Duration::from_millis(50), ..ServerOptions::default() });
+    let mut stream = std::net::TcpStream::connect(running.address).unwrap();
+    stream.write_all(&request(1, b"x")).unwrap();
+    assert_eq!(read_answer(&mut stream).0, 1);
+    stream.write_all(&request(2, ASK_FOR_EVER)).unwrap();
+    running.stop.cancel();
+    assert!(matches!(running.end(), CloseReason::Stalled | CloseReason::Shutdown));
+}
+
+#[test]
+fn unfinished_frames_of_all_connections_have_a_bound_and_small_requests_go_on() {
+    let running = run(ServerOptions { partial_bytes_max: 1_000_000, ..ServerOptions::default() });
+    let halves: Vec<_> = (0..3)
+        .map(|opaque| {
+            let mut stream = std::net::TcpStream::connect(running.address).unwrap();
+            // The third is cut off while it writes.
+            let _ = stream.write_all(&request(opaque, &[1; 900_000])[..450_000]);
+            stream
+        })
+        .collect();
+    assert_eq!(running.end(), CloseReason::PartialFrames);
+    let mut stream = std::net::TcpStream::connect(running.address).unwrap();
+    stream.write_all(&request(7, b"small")).unwrap();
+    assert_eq!(read_answer(&mut stream).0, 7);
+    drop(halves);
+    assert_eq!((running.end(), running.end()), (CloseReason::Peer, CloseReason::Peer));
+    // What they held is free again.
+    stream.write_all(&request(8, &[1; 900_000])).unwrap();
+    assert_eq!(read_answer(&mut stream), (8, vec![1; 900_000]));
+}
+
+#[test]
+fn a_panic_ends_its_own_connection_and_nothing_else() {
+    let running = run(ServerOptions::default());
+    let connect = || std::net::TcpStream::connect(running.address).unwrap();
+    // As many as there are threads, so that each has one of either.
+    let mut others = [connect(), connect()];
+    let mut panicking = [connect(), connect()];
+    for stream in &mut others {
+        stream.write_all(&request(1, b"before")).unwrap();
+        assert_eq!(read_answer(stream).0, 1);
+    }
+    for stream in &mut panicking {
+        stream.write_all(&request(2, ASK_PANIC)).unwrap();
+        assert_eq!(running.end(), CloseReason::Panic);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap_or(0), 0);
+    }
+    for stream in &mut others {
+        stream.write_all(&request(3, b"after")).unwrap();
+        assert_eq!(read_answer(stream).0, 3);
+    }
+    let mut stream = connect();
+    stream.write_all(&request(4, b"new")).unwrap();
+    assert_eq!(read_answer(&mut stream).0, 4);
+    // Nothing is left in the table that stopping would wait for.
+    drop((others, stream));
+    assert_eq!([running.end(), running.end(), running.end()], [CloseReason::Peer; 3]);
 }

@@ -59,6 +59,7 @@ const OWN_SETTINGS: &str = "a setting of ours, or one that upstream knows by ano
 pub const KNOWN: &[Known] = &[
     anywhere(34, "field IS_SUPPORT_HEART_BEAT_V2 is `true`, ours `false`", HEARTBEAT),
     anywhere(11, "message is a commit is `false`, ours `true`", SETTLES),
+    anywhere(28, "body $.table.apogee.*", OWN_SETTINGS),
     anywhere(201, "field totalGroupNum is missing", ONE_ANSWER),
     anywhere(21, "field totalTopicNum is missing", ONE_ANSWER),
     anywhere(21, "body $.topicQueueMappingDetailMap is missing", STATIC_TOPICS),

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use log::{Disk, LogPosition};
+use log::{CheckpointError, Disk, LogPosition};
 
 use crate::broker::Broker;
 use crate::disk_space::DiskSpace;
+use crate::registration::chain;
 use crate::relocate;
 use crate::transactions::snapshot;
 use crate::writer::{Appends, Outcome};
@@ -33,7 +34,8 @@ pub fn run(broker: &Arc<Broker>) {
     let (mut checkpoint_ms, mut clean_ms) = (broker.clock.now_ms(), broker.clock.now_ms());
     let mut checkpointed = broker.log.end();
     let mut queues = broker.log.stats().queues;
-    let mut healthy = true;
+    // Trouble is told when it begins, not every time it is met again.
+    let (mut healthy, mut checkpoints) = (true, true);
     loop {
         let stopped = runtime
             .block_on(async { tokio::time::timeout(MAINTAIN_PERIOD, broker.shutdown.cancelled()).await.is_ok() });
@@ -51,8 +53,16 @@ pub fn run(broker: &Arc<Broker>) {
         if now_ms - checkpoint_ms >= period_ms || now_ms < checkpoint_ms {
             checkpoint_ms = now_ms;
             let (end, known) = (broker.log.end(), broker.log.stats().queues);
-            if (end != checkpointed || known != queues) && checkpoint(broker) {
-                (checkpointed, queues) = (end, known);
+            if end != checkpointed || known != queues {
+                let written = checkpoint(broker);
+                if let (true, Err(error)) = (checkpoints, &written) {
+                    let error = chain(error);
+                    tracing::warn!(error, "no checkpoint can be written; a restart would read more of the log");
+                }
+                checkpoints = written.is_ok();
+                if checkpoints {
+                    (checkpointed, queues) = (end, known);
+                }
             }
         }
         if now_ms - clean_ms >= CLEAN_PERIOD_MS || now_ms < clean_ms {
@@ -62,9 +72,9 @@ pub fn run(broker: &Arc<Broker>) {
     }
 }
 
-/// Writes a checkpoint; says whether it worked.
-pub fn checkpoint(broker: &Arc<Broker>) -> bool {
-    let written = broker.log.checkpoint(&|disk| {
+/// Writes a checkpoint.
+pub fn checkpoint(broker: &Arc<Broker>) -> Result<(), CheckpointError> {
+    broker.log.checkpoint(&|disk| {
         // A half message is entered in the table right after its append. Whoever is in between has passed when
         // nothing, appended now, is through; otherwise the table could lack a message that no restart reads again.
         if append_and_wait(broker, Appends::default()) {
@@ -72,11 +82,7 @@ pub fn checkpoint(broker: &Arc<Broker>) -> bool {
         } else {
             Err(io::Error::other("the log takes nothing any more"))
         }
-    });
-    if let Err(error) = &written {
-        tracing::warn!(%error, "checkpoint failed; a restart would read more of the log");
-    }
-    written.is_ok()
+    })
 }
 
 /// Writes the last checkpoint and ends the log's life; says whether it worked. Nobody may append any more.

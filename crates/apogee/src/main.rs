@@ -11,6 +11,7 @@ mod send;
 mod topic;
 
 use std::io;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -48,7 +49,8 @@ fn report(error: &anyhow::Error) -> ExitCode {
         // Whoever read our output has seen enough, as in `apogee consume … | head`.
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", chain_text(error));
+    // Where standard error cannot be written, as to a file on a full disk, the exit status has to do.
+    let _ = writeln!(std::io::stderr(), "error: {}", chain_text(error));
     ExitCode::FAILURE
 }
 

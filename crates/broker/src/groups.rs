@@ -199,32 +199,12 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
+    use crate::at_once::at_once;
 
     fn groups(folder: &std::path::Path) -> (Groups, crate::meta::MetaThread) {
         let (meta, mut stored, thread) = Meta::open(folder).unwrap();
         (Groups::load(&mut stored, meta, true, 1), thread)
-    }
-
-    /// Lets four threads run once for each round, all at the same moment.
-    fn at_once(rounds: usize, run: impl Fn(usize, i32) + Sync) {
-        let arrived = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let (run, arrived) = (&run, &arrived);
-                scope.spawn(move || {
-                    for round in 0..rounds {
-                        arrived.fetch_add(1, Ordering::SeqCst);
-                        while arrived.load(Ordering::SeqCst) < (round + 1) * 4 {
-                            std::thread::yield_now();
-                        }
-                        run(round, thread);
-                    }
-                });
-            }
-        });
     }
 
     fn settings(round: usize, retry_max_times: i32) -> GroupSettings {

@@ -4,6 +4,8 @@
 //! the log; doors never touch it except to read. Wall: the cores ([`membership`], [`queue_locks`], [`pull_waits`],
 //! [`transactions`]) know no clock, socket or task. Wall: only [`meta`] names sled.
 
+#[cfg(test)]
+mod at_once;
 pub mod broker;
 pub mod clock;
 pub mod config;

@@ -294,9 +294,8 @@ pub fn change_attributes(attributes: &mut BTreeMap<String, String>, changes: &st
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
+    use crate::at_once::at_once;
 
     fn topics(folder: &std::path::Path) -> (Topics, crate::meta::MetaThread) {
         let (meta, mut stored, thread) = Meta::open(folder).unwrap();
@@ -321,25 +320,6 @@ mod tests {
         assert!(all.remove("orders", 3).is_some() && all.get("orders").is_none());
         drop(all);
         thread.join();
-    }
-
-    /// Lets four threads run once for each round, all at the same moment.
-    fn at_once(rounds: usize, run: impl Fn(usize, i32) + Sync) {
-        let arrived = std::sync::atomic::AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let (run, arrived) = (&run, &arrived);
-                scope.spawn(move || {
-                    for round in 0..rounds {
-                        arrived.fetch_add(1, Ordering::SeqCst);
-                        while arrived.load(Ordering::SeqCst) < (round + 1) * 4 {
-                            std::thread::yield_now();
-                        }
-                        run(round, thread);
-                    }
-                });
-            }
-        });
     }
 
     #[test]

@@ -1,4 +1,12 @@
-//! JSON strings: resolving escapes when reading, and escaping when writing.
+//! The text of JSON: white space, resolving escapes when reading, and escaping when writing.
+
+/// Where white space from `at` on ends; the end of `bytes` when nothing else follows.
+pub(crate) fn skip_white_space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
 
 /// Resolves the escapes of the inside of a JSON string. A broken escape is taken literally and a lone surrogate
 /// becomes the replacement character: what a client meant by it cannot be known, and refusing the whole request

@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
+use crate::json_text::skip_white_space;
+
 /// Deepest nesting of a body. Official peers nest about eight deep.
 pub const DEPTH_MAX: usize = 32;
 
@@ -321,13 +323,8 @@ impl<'a> Normaliser<'a> {
 
     /// The next byte that is no white space.
     fn peek(&mut self) -> Option<u8> {
-        while let Some(byte) = self.bytes.get(self.at) {
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(*byte);
-            }
-            self.at += 1;
-        }
-        None
+        self.at = skip_white_space(self.bytes, self.at);
+        self.bytes.get(self.at).copied()
     }
 
     fn expect(&mut self, wanted: u8) -> Result<(), LenientJsonError> {

@@ -2,6 +2,7 @@
 
 use super::{FieldSpans, FixedParts, HeaderError, Span};
 use crate::codes::Language;
+use crate::json_text::skip_white_space;
 
 /// Deepest nesting that is followed inside parts nobody asked for.
 const DEPTH_MAX: usize = 32;
@@ -58,13 +59,8 @@ impl Reader<'_> {
 
     /// The next byte that is no white space.
     fn peek(&mut self) -> Option<u8> {
-        while let Some(byte) = self.bytes.get(self.at) {
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(*byte);
-            }
-            self.at += 1;
-        }
-        None
+        self.at = skip_white_space(self.bytes, self.at);
+        self.bytes.get(self.at).copied()
     }
 
     fn expect(&mut self, wanted: u8) -> Result<(), HeaderError> {

@@ -1,6 +1,7 @@
 //! The text of JSON: white space, resolving escapes when reading, and escaping when writing.
 
 /// Where white space from `at` on ends; the end of `bytes` when nothing else follows.
+#[inline]
 pub(crate) fn skip_white_space(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
         at += 1;

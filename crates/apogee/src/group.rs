@@ -1,22 +1,39 @@
 //! `apogee group …`
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use client::admin::QueueProgress;
 use client::calendar;
+use protocol::bodies::subscription_group::{
+    CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, RetryPolicyKind, SubscriptionGroupConfig,
+};
 use serde::Serialize;
 
 use crate::cluster;
 use crate::command_line::Access;
+use crate::nouns::{self, Verb};
 use crate::output::{self, Align, Format, Table, grouped};
+use crate::topic::{name_and_value, names, places};
 
 /// What to do with consumer groups.
 #[derive(Debug, Subcommand)]
 pub enum GroupCommand {
     /// List the groups
     List(ListArguments),
+    /// Create a group, or change one, on every broker
+    #[command(after_help = "What is not given becomes the default, of a group that is there too.\n\n\
+        Examples:\n  \
+        apogee group create billing --retries 3 --retry-waits 1000,5000,60000\n  \
+        apogee group create billing --ordered --retry-growth 1000,60000,2")]
+    Create(CreateArguments),
     /// Show how far a group has come in every queue, and what is left
     Progress(ProgressArguments),
+    /// The other verbs, which are official commands.
+    #[command(external_subcommand)]
+    Official(Vec<OsString>),
 }
 
 /// Flags of `group list`.
@@ -27,6 +44,43 @@ pub struct ListArguments {
     all: bool,
 }
 
+/// Flags of `group create`.
+#[derive(Debug, Args)]
+pub struct CreateArguments {
+    /// Name of the group
+    group: String,
+    /// Times a message is tried again before it becomes a dead letter
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(i32).range(0..))]
+    retries: i32,
+    /// Queues of the retry topic
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(0..=65535))]
+    retry_queues: i32,
+    /// Messages of a queue are handed out one after another
+    #[arg(long)]
+    ordered: bool,
+    /// Waits in milliseconds before a message is tried again; as in a stock broker the third is the first that is used,
+    /// and the last is used again and again
+    #[arg(long, value_name = "MS,MS,...", value_delimiter = ',', value_parser = clap::value_parser!(i64).range(0..))]
+    retry_waits: Vec<i64>,
+    /// First and longest wait in milliseconds, and the factor from one to the next
+    #[arg(long, value_name = "FIRST,MAX,FACTOR", conflicts_with = "retry_waits", value_parser = growth)]
+    retry_growth: Option<ExponentialRetryPolicy>,
+    /// An attribute, such as `priority.factor=50`; may be given several times
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    attributes: Vec<(String, String)>,
+}
+
+/// Reads `first,max,factor`.
+fn growth(text: &str) -> Result<ExponentialRetryPolicy, String> {
+    let numbers: Option<Vec<i64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[initial, max, multiplier]) if initial >= 0 && max >= 0 && multiplier >= 0 => {
+            Ok(ExponentialRetryPolicy { initial, max, multiplier })
+        }
+        _ => Err(format!("`{text}` is not FIRST,MAX,FACTOR")),
+    }
+}
+
 /// Flags of `group progress`.
 #[derive(Debug, Args)]
 pub struct ProgressArguments {
@@ -34,11 +88,22 @@ pub struct ProgressArguments {
     group: String,
 }
 
-/// Does what the command says.
-pub async fn run(command: &GroupCommand, access: &Access) -> anyhow::Result<()> {
+/// Does what the command says; again and again when it only looks and is to be watched.
+pub fn start(command: &GroupCommand, access: &Access) -> anyhow::Result<ExitCode> {
+    match command {
+        GroupCommand::List(_) | GroupCommand::Progress(_) => cluster::run(access, async || run(command, access).await),
+        GroupCommand::Official(words) => Ok(nouns::run("group", &Verb::Any(words.clone()), access)),
+        _ => cluster::run_once(run(command, access)),
+    }
+}
+
+async fn run(command: &GroupCommand, access: &Access) -> anyhow::Result<()> {
     match command {
         GroupCommand::List(arguments) => list(arguments, access).await,
+        GroupCommand::Create(arguments) => create(arguments, access).await,
         GroupCommand::Progress(arguments) => progress(&arguments.group, access).await,
+        // `start` has run it.
+        GroupCommand::Official(_) => Ok(()),
     }
 }
 
@@ -48,6 +113,7 @@ struct GroupLine<'a> {
     consumes: bool,
     retries_max: i32,
     ordered: bool,
+    retry_policy: &'a GroupRetryPolicy,
 }
 
 async fn list(arguments: &ListArguments, access: &Access) -> anyhow::Result<()> {
@@ -59,6 +125,7 @@ async fn list(arguments: &ListArguments, access: &Access) -> anyhow::Result<()> 
             consumes: group.consume_enable,
             retries_max: group.retry_max_times,
             ordered: group.consume_message_orderly,
+            retry_policy: &group.group_retry_policy,
         })
         .collect();
     if access.format() == Format::Json {
@@ -72,8 +139,37 @@ async fn list(arguments: &ListArguments, access: &Access) -> anyhow::Result<()> 
     Ok(table.print()?)
 }
 
+async fn create(arguments: &CreateArguments, access: &Access) -> anyhow::Result<()> {
+    let name = &arguments.group;
+    let waits = (!arguments.retry_waits.is_empty()).then(|| arguments.retry_waits.clone());
+    let policy = GroupRetryPolicy {
+        customized_retry_policy: waits.map(|next| CustomizedRetryPolicy { next }),
+        exponential_retry_policy: arguments.retry_growth,
+        kind: match arguments.retry_growth {
+            Some(_) => RetryPolicyKind::Exponential,
+            None => RetryPolicyKind::Customized,
+        },
+    };
+    let group = SubscriptionGroupConfig {
+        group_name: name.clone(),
+        retry_max_times: arguments.retries,
+        retry_queue_nums: arguments.retry_queues,
+        consume_message_orderly: arguments.ordered,
+        group_retry_policy: policy,
+        attributes: arguments.attributes.iter().map(|(name, value)| (format!("+{name}"), value.clone())).collect(),
+        ..SubscriptionGroupConfig::default()
+    };
+    let masters = cluster::admin(access)?.create_group(&group).await;
+    let masters = masters.with_context(|| format!("cannot create group `{name}`"))?;
+    match access.format() {
+        Format::Json => output::json(&serde_json::json!({ "created": name, "brokers": places(&masters) }))?,
+        Format::Text => output::line(&format!("group `{name}` is on {}", names(&masters)))?,
+    }
+    Ok(())
+}
+
 /// Groups that every stock broker has.
-fn is_internal(group: &str) -> bool {
+pub fn is_internal(group: &str) -> bool {
     const NAMES: [&str; 7] = [
         "TOOLS_CONSUMER",
         "FILTERSRV_CONSUMER",

@@ -1,6 +1,8 @@
 //! `apogee topic …`
 
+use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -10,6 +12,7 @@ use serde::Serialize;
 
 use crate::cluster;
 use crate::command_line::Access;
+use crate::nouns::{self, Verb};
 use crate::output::{self, Align, Format, Table, grouped};
 
 /// What to do with topics.
@@ -24,6 +27,9 @@ pub enum TopicCommand {
     Delete(DeleteArguments),
     /// Show what every queue of a topic holds
     Stats(StatsArguments),
+    /// The other verbs, which are official commands.
+    #[command(external_subcommand)]
+    Official(Vec<OsString>),
 }
 
 /// Flags of `topic list`.
@@ -87,13 +93,23 @@ pub fn name_and_value(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.to_owned()))
 }
 
-/// Does what the command says.
-pub async fn run(command: &TopicCommand, access: &Access) -> anyhow::Result<()> {
+/// Does what the command says; again and again when it only looks and is to be watched.
+pub fn start(command: &TopicCommand, access: &Access) -> anyhow::Result<ExitCode> {
+    match command {
+        TopicCommand::List(_) | TopicCommand::Stats(_) => cluster::run(access, async || run(command, access).await),
+        TopicCommand::Official(words) => Ok(nouns::run("topic", &Verb::Any(words.clone()), access)),
+        _ => cluster::run_once(run(command, access)),
+    }
+}
+
+async fn run(command: &TopicCommand, access: &Access) -> anyhow::Result<()> {
     match command {
         TopicCommand::List(arguments) => list(arguments, access).await,
         TopicCommand::Create(arguments) => create(arguments, access).await,
         TopicCommand::Delete(arguments) => delete(arguments, access).await,
         TopicCommand::Stats(arguments) => stats(&arguments.topic, access).await,
+        // `start` has run it.
+        TopicCommand::Official(_) => Ok(()),
     }
 }
 
@@ -136,17 +152,20 @@ fn is_internal(topic: &str) -> bool {
     NAMES.contains(&topic) || STARTS.iter().any(|start| topic.starts_with(start)) || topic.ends_with("_REPLY_TOPIC")
 }
 
+/// A broker, as JSON.
 #[derive(Serialize)]
-struct Place<'a> {
+pub struct Place<'a> {
     broker: &'a str,
     address: &'a str,
 }
 
-fn places(masters: &[Master]) -> Vec<Place<'_>> {
+/// Brokers, as JSON.
+pub fn places(masters: &[Master]) -> Vec<Place<'_>> {
     masters.iter().map(|master| Place { broker: &master.broker, address: &master.address }).collect()
 }
 
-fn names(masters: &[Master]) -> String {
+/// Brokers, as text.
+pub fn names(masters: &[Master]) -> String {
     masters.iter().map(|master| format!("{} ({})", master.broker, master.address)).collect::<Vec<_>>().join(", ")
 }
 

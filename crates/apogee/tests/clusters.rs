@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::io::{BufRead, BufReader};
+#[path = "clusters/administration.rs"]
+mod administration;
+#[path = "clusters/measurements.rs"]
+mod measurements;
+
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -23,6 +28,8 @@ struct Cluster {
     /// What it said when it was up.
     said: Value,
     nameserver: String,
+    /// Where gRPC is spoken.
+    grpc: String,
 }
 
 /// Ports that were free a moment ago.
@@ -68,18 +75,23 @@ impl Drop for Server {
 impl Cluster {
     /// Starts one. A port that was free may have gone to a connection in the meantime: then with others.
     fn start(data: &Path) -> Cluster {
-        let attempts = std::iter::repeat_with(|| Cluster::try_start(data)).take(3);
+        Cluster::start_with(data, &["--console-port", "0"])
+    }
+
+    fn start_with(data: &Path, flags: &[&str]) -> Cluster {
+        let attempts = std::iter::repeat_with(|| Cluster::try_start(data, flags)).take(3);
         attempts.flatten().next().expect("not up")
     }
 
-    fn try_start(data: &Path) -> Option<Cluster> {
-        let [nameserver, broker, fast] = free_ports().map(|port| port.to_string());
+    fn try_start(data: &Path, flags: &[&str]) -> Option<Cluster> {
+        let [nameserver, broker, fast, grpc] = free_ports().map(|port| port.to_string());
         let data = data.to_string_lossy();
-        let ports = ["--nameserver-port", &nameserver, "--broker-port", &broker, "--fast-port", &fast];
-        let arguments = [&["up", "--json", "--data-dir", &data][..], &ports].concat();
+        let ports =
+            ["--nameserver-port", &nameserver, "--broker-port", &broker, "--fast-port", &fast, "--grpc-port", &grpc];
+        let arguments = [&["up", "--json", "--data-dir", &data][..], &ports, flags].concat();
         let server = Server::start(&arguments);
         let said = serde_json::from_str(&server.said).ok()?;
-        Some(Cluster { server, said, nameserver: format!("127.0.0.1:{nameserver}") })
+        Some(Cluster { server, said, nameserver: format!("127.0.0.1:{nameserver}"), grpc: format!("127.0.0.1:{grpc}") })
     }
 
     /// Runs a command and returns what it prints.
@@ -101,6 +113,59 @@ impl Cluster {
     fn stop(self, signal: Signal) {
         self.server.stop(signal);
     }
+}
+
+/// What a web server answers to a GET.
+fn http_get(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn up_serves_a_console_that_knows_the_cluster() {
+    let data = tempfile::tempdir().unwrap();
+    let [console] = free_ports();
+    let cluster =
+        Cluster::start_with(data.path(), &["--console-port", &console.to_string(), "--console-listen", "127.0.0.1"]);
+    let address = format!("127.0.0.1:{console}");
+    assert_eq!(cluster.said["console"], address);
+    assert_eq!(cluster.said["console_password"].as_str().unwrap().len(), 20);
+    cluster.run(&["topic", "create", "orders"]);
+    cluster.run(&["send", "orders", "secret content", "--key", "k1"]);
+    assert!(http_get(&address, "/readyz").contains("\"ready\":true"));
+    assert!(http_get(&address, "/topics").contains("href=\"/topics/orders\""));
+    let messages = http_get(&address, "/messages?topic=orders&by=key&key=k1");
+    assert!(messages.contains(">k1<") && !messages.contains("secret content"), "{messages}");
+    let series = http_get(&address, "/metrics");
+    for name in ["rocketmq_messages_in_total{", "apogee_namesrv_", "process_resident_memory_bytes "] {
+        assert!(series.contains(&format!("\n{name}")), "{name} is missing in {series}");
+    }
+    cluster.stop(Signal::TERM);
+    let cluster = Cluster::start_with(data.path(), &["--console-port", "0"]);
+    assert_eq!(cluster.said["console"], serde_json::Value::Null);
+    cluster.stop(Signal::TERM);
+}
+
+#[test]
+fn a_group_keeps_what_it_was_created_with() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(data.path());
+    cluster.run(&["group", "create", "waits", "--retries", "3", "--retry-waits", "100,200,300"]);
+    cluster.run(&["group", "create", "grows", "--ordered", "--retry-growth", "1000,60000,2"]);
+    cluster.stop(Signal::TERM);
+    let cluster = Cluster::start(data.path());
+    let groups = &cluster.json(&["group", "list"])[0];
+    let group = |name: &str| groups.as_array().unwrap().iter().find(|group| group["group"] == name).unwrap();
+    let waits = serde_json::json!({ "customizedRetryPolicy": { "next": [100, 200, 300] }, "type": "CUSTOMIZED" });
+    assert_eq!((&group("waits")["retries_max"], &group("waits")["retry_policy"]), (&3.into(), &waits));
+    let grows = serde_json::json!({
+        "exponentialRetryPolicy": { "initial": 1000, "max": 60000, "multiplier": 2 }, "type": "EXPONENTIAL"
+    });
+    assert_eq!((&group("grows")["ordered"], &group("grows")["retry_policy"]), (&true.into(), &grows));
+    cluster.stop(Signal::INT);
 }
 
 #[test]
@@ -167,26 +232,6 @@ fn following_prints_what_comes_and_ends_when_interrupted() {
     cluster.stop(Signal::TERM);
 }
 
-#[test]
-fn the_load_generator_finds_no_fault() {
-    let data = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(data.path());
-    let short = ["-c", "4", "-q", "2", "--warmup", "0.1", "--seconds", "0.5"];
-    let bench = |arguments: &[&str]| {
-        let outcome = cluster.json(&[&["bench"], arguments, &short].concat()).remove(0)["outcome"].take();
-        assert!(outcome["messages"].as_u64().unwrap() > 0 && outcome["faults"].as_object().unwrap().is_empty());
-        outcome
-    };
-    bench(&["produce", "--window", "8", "--size", "100"]);
-    bench(&["produce", "--window", "4", "--batch", "5"]);
-    bench(&["consume"]);
-    let paced = bench(&["produce", "--rate", "400"]);
-    // However slow the machine is: no more than what was due in 0.6 s, and the first of each connection.
-    assert!(paced["messages"].as_u64().unwrap() <= 240 + 4, "{paced}");
-    assert!(paced["latency_us"]["p99"].as_f64().unwrap() > 0.0);
-    cluster.stop(Signal::TERM);
-}
-
 /// `timeout` signals the process and then its whole group, which it is in as well.
 #[test]
 fn two_signals_at_once_are_one() {
@@ -201,8 +246,19 @@ fn a_server_whose_output_nobody_reads_stops_cleanly() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().to_string_lossy();
     let ports = free_ports::<3>().map(|port| port.to_string());
-    let arguments =
-        ["up", "-d", &folder, "--nameserver-port", &ports[0], "--broker-port", &ports[1], "--fast-port", &ports[2]];
+    let arguments = [
+        "up",
+        "-d",
+        &folder,
+        "--nameserver-port",
+        &ports[0],
+        "--broker-port",
+        &ports[1],
+        "--fast-port",
+        &ports[2],
+        "--grpc-port",
+        "0",
+    ];
     let mut deaf = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
     drop(deaf.stdout.take());
     assert_eq!(deaf.wait().unwrap().code(), Some(0));
@@ -222,7 +278,8 @@ fn the_data_folder_is_the_flags_or_else_the_files() {
     std::fs::write(path("broker.conf"), format!("storePathRootDir={}\n", path("of-file"))).unwrap();
     for (flags, expected) in [(vec![], "of-file"), (vec!["-d".to_owned(), path("of-flag")], "of-flag")] {
         let [nameserver, broker, fast] = free_ports().map(|port| port.to_string());
-        let ports = ["--nameserver-port", &nameserver, "--broker-port", &broker, "--fast-port", &fast];
+        let ports =
+            ["--nameserver-port", &nameserver, "--broker-port", &broker, "--fast-port", &fast, "--grpc-port", "0"];
         let config = path("broker.conf");
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let server = Server::start(&[&["up", "--json", "-c", &config][..], &ports, &flags].concat());
@@ -240,11 +297,12 @@ fn a_data_folder_has_one_owner() {
     let [port, other] = free_ports();
     let folder = data.path().to_string_lossy();
     let settings = [format!("listenPort={port}"), format!("fastListenPort={other}")];
-    let arguments = ["broker", "--data-dir", &folder, "--set", &settings[0], "--set", &settings[1]];
+    let arguments =
+        ["broker", "--data-dir", &folder, "--set", &settings[0], "--set", &settings[1], "--set", "grpcServerPort=0"];
     let second = command(&arguments).output().unwrap();
-    assert_eq!(second.status.code(), Some(1));
+    assert_eq!(second.status.code(), Some(78));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains("in use by another process"), "{said}");
+    assert!(said.contains("belongs to another broker, process "), "{said}");
     cluster.stop(Signal::TERM);
 }
 
@@ -260,8 +318,9 @@ fn the_roles_run_apart_and_say_what_stock_servers_say() {
 
     let address = format!("127.0.0.1:{port}");
     let config = data.path().join("broker.conf");
-    let text =
-        format!("brokerName=b-1\nbrokerIP1=127.0.0.1\nlistenPort={broker_port}\nstorePathRootDir={folder}/store\n");
+    let text = format!(
+        "brokerName=b-1\nbrokerIP1=127.0.0.1\nlistenPort={broker_port}\ngrpcServerPort=0\nstorePathRootDir={folder}/store\n"
+    );
     std::fs::write(&config, text).unwrap();
     let broker = Server::start(&["broker", "-c", &config.to_string_lossy(), "-n", &address]);
     let expected = format!(

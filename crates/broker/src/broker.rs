@@ -2,44 +2,55 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use client::Nameservers;
 use log::{DefineError, Log, LogPosition, QueueNumber};
 use protocol::message_id;
 use protocol::sys_flag::SysFlag;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::client_requests::ClientRequests;
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
+use crate::config::change::Changes;
 use crate::connections::Connections;
 use crate::counters::Counters;
+use crate::delivery::Deliveries;
+use crate::filter::CompiledFilters;
 use crate::groups::Groups;
 use crate::held_pulls::HeldPulls;
+use crate::held_receives::HeldReceives;
 use crate::membership::{Effect, Membership};
 use crate::meta::Meta;
 use crate::names;
 use crate::offsets::Offsets;
 use crate::queue_locks::QueueLocks;
 use crate::registration::Registrations;
+use crate::remoting::WokenPops;
+use crate::request_modes::RequestModes;
 use crate::send::{Draft, SendError};
+use crate::sessions::Sessions;
+use crate::stats::Stats;
 use crate::topics::{Permission, Topic, TopicSettings, Topics};
 use crate::transactions::Transactions;
+use crate::unsaved::{Saved, Unsaved};
 use crate::writer::{Appends, Writer};
 
 /// A running broker.
 pub struct Broker {
     /// Settings.
     pub config: BrokerConfig,
+    /// Settings that were changed while the broker ran.
+    pub changes: Changes,
     /// Address that message ids carry.
     pub store_host: SocketAddr,
     /// Tells the time.
     pub clock: Clock,
     /// When the broker started, in milliseconds since 1970.
     pub started_ms: i64,
-    /// What clients may do, as in [`BrokerConfig::permission`]; an operator changes it while the broker runs.
-    pub permission: AtomicI32,
     /// The messages.
     pub log: Arc<Log>,
     /// Appends messages.
@@ -50,10 +61,26 @@ pub struct Broker {
     pub topics: Topics,
     /// Consumer groups.
     pub groups: Groups,
+    /// SQL92 expressions of subscriptions and requests, each compiled once.
+    pub filters: CompiledFilters,
     /// How far groups have consumed.
     pub offsets: Offsets,
+    /// Messages that were handed out one by one.
+    pub deliveries: Deliveries,
+    /// Receive calls that wait for messages.
+    pub receives: Arc<HeldReceives>,
+    /// Pops that were held and are to be run again.
+    pub woken_pops: Arc<WokenPops>,
+    /// Whether push consumers pull or pop.
+    pub request_modes: RequestModes,
+    /// Where topics have their queues, also those of other brokers; none if this broker registers nowhere.
+    pub nameservers: Option<Nameservers>,
     /// Open connections.
     pub connections: Connections,
+    /// gRPC clients.
+    pub sessions: Sessions,
+    /// Requests to clients that wait for an answer.
+    pub client_requests: ClientRequests,
     /// Pulls that wait for messages.
     pub pulls: Arc<HeldPulls>,
     /// Woken when a message is due earlier than any before.
@@ -64,10 +91,16 @@ pub struct Broker {
     pub delivery_aside: Mutex<Vec<(i64, LogPosition)>>,
     /// Topics that are being deleted: none of them is created before that has ended.
     pub deleting: Mutex<HashSet<String>>,
+    /// Somebody asked for old messages to be deleted before the hour for that.
+    pub clean_now: AtomicBool,
     /// Keeps nameservers informed.
-    pub registrations: Registrations,
+    pub registrations: Arc<Registrations>,
+    /// Answers that wait until metadata is saved.
+    pub unsaved: Arc<Unsaved>,
     /// What happened.
     pub counters: Counters,
+    /// What was counted lately.
+    pub stats: Stats,
     /// Size of the newest part of the log that counts as in memory, in bytes.
     pub recent_bytes: u64,
     /// Cancelled when the broker stops.
@@ -175,9 +208,46 @@ impl Broker {
         topic
     }
 
-    /// Topics were created or changed: nameservers are told.
+    /// Forgets how far a group has consumed.
+    pub fn forget_consumption_of_group(&self, group: &str) {
+        self.deliveries.forget_group(group).into_iter().for_each(|id| self.receives.forget_topic(id));
+        self.offsets.forget_group(group);
+        self.topics.list().iter().for_each(|topic| topic.tallies.forget_group(group));
+        self.request_modes.forget(|mode| mode.consumer_group == group);
+    }
+
+    /// Forgets how far everybody has consumed a topic.
+    pub fn forget_consumption_of_topic(&self, topic: &str) {
+        self.deliveries.forget_topic(topic).into_iter().for_each(|id| self.receives.forget_topic(id));
+        self.offsets.forget_topic(topic);
+        self.request_modes.forget(|mode| mode.topic == topic);
+    }
+
+    /// Topics were created or changed: nameservers are told once that is saved, or cannot be. Mostly nobody finds a queue
+    /// whose topic a power cut may still take, and whose offsets would be given again.
     pub fn topics_changed(&self, names: &[&str]) {
-        self.registrations.topics_changed(names);
+        tracing::debug!(?names, "topics changed");
+        let registrations = self.registrations.clone();
+        self.meta.when_saved(move |_| registrations.topics_changed());
+    }
+
+    /// Calls `then` once topics that were created so far are saved, or cannot be, and then nameservers have heard of them
+    /// or a second has passed; without that after `syncFlushTimeout`, when the disk does not answer.
+    pub fn when_topics_are_told(&self, then: impl FnOnce(Saved) + Send + 'static) {
+        let (registrations, clock) = (self.registrations.clone(), self.clock.clone());
+        self.when_saved(move |saved| match saved {
+            Saved::OnDisk | Saved::Failed => registrations.when_told(clock.now_ms(), move || then(saved)),
+            Saved::NotInTime => then(saved),
+        });
+    }
+
+    /// Calls `then` once every change of metadata so far is on disk or cannot be written, or after `syncFlushTimeout`, when
+    /// the disk does not answer.
+    pub fn when_saved(&self, then: impl FnOnce(Saved) + Send + 'static) {
+        let deadline_ms = self.clock.now_ms().saturating_add(self.config.sync_flush_timeout.get().as_millis() as i64);
+        let id = self.unsaved.wait(deadline_ms, Box::new(then));
+        let unsaved = self.unsaved.clone();
+        self.meta.when_saved(move |on_disk| unsaved.saved(id, on_disk));
     }
 
     /// Adds a record that settles another one without delivering anything: a rollback, or a message whose topic is

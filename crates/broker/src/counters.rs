@@ -5,6 +5,9 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::rpc_latency::RpcLatency;
+use crate::wait_times::WaitTimes;
+
 /// Counters of a broker.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -14,6 +17,8 @@ pub struct Counters {
     pub bytes_in: AtomicU64,
     /// Messages handed to consumers.
     pub messages_out: AtomicU64,
+    /// Bytes of their records.
+    pub bytes_out: AtomicU64,
     /// Pulls answered with messages.
     pub pulls_found: AtomicU64,
     /// Pulls answered without.
@@ -22,6 +27,8 @@ pub struct Counters {
     pub sends_refused: AtomicU64,
     /// Messages handed back by consumers.
     pub sent_back: AtomicU64,
+    /// Delayed messages that producers took back.
+    pub recalled: AtomicU64,
     /// Producers asked about half messages.
     pub transaction_checks: AtomicU64,
     /// Requests with a code that nobody knows.
@@ -30,6 +37,10 @@ pub struct Counters {
     pub unreadable_headers: AtomicU64,
     /// Connections closed because what arrived was no frame, or a frame with an unreadable header.
     pub protocol_closes: AtomicU64,
+    /// How long requests took.
+    pub rpc_latency: RpcLatency,
+    /// How long messages wait.
+    pub wait_times: WaitTimes,
     samples: Mutex<VecDeque<Sample>>,
 }
 
@@ -77,13 +88,14 @@ impl Counters {
 
     /// Counters that upstream has no name for, by the name that GET_BROKER_RUNTIME_INFO shows; tools leave out keys
     /// that they do not know.
-    pub fn own(&self) -> [(&'static str, String); 5] {
+    pub fn own(&self) -> [(&'static str, String); 6] {
         let text = |counter: &AtomicU64| counter.load(Ordering::Relaxed).to_string();
         [
             ("apogee.protocolCloses", text(&self.protocol_closes)),
             ("apogee.unreadableHeaders", text(&self.unreadable_headers)),
             ("apogee.unknownRequests", text(&self.unknown_requests)),
             ("apogee.sentBack", text(&self.sent_back)),
+            ("apogee.recalled", text(&self.recalled)),
             ("apogee.transactionChecks", text(&self.transaction_checks)),
         ]
     }
@@ -124,6 +136,7 @@ mod tests {
             unreadable_headers: 2.into(),
             unknown_requests: 3.into(),
             sent_back: 4.into(),
+            recalled: 6.into(),
             transaction_checks: 5.into(),
             ..Counters::default()
         };
@@ -132,6 +145,7 @@ mod tests {
             ("apogee.unreadableHeaders", "2"),
             ("apogee.unknownRequests", "3"),
             ("apogee.sentBack", "4"),
+            ("apogee.recalled", "6"),
             ("apogee.transactionChecks", "5"),
         ];
         assert_eq!(counters.own(), expected.map(|(key, value)| (key, value.to_owned())));

@@ -3,11 +3,13 @@
 //! Sources: `broker/.../processor/EndTransactionProcessor.java`,
 //! `broker/.../transaction/AbstractTransactionalMessageCheckListener.java`.
 
+mod by_id;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use log::LogPosition;
+use log::{LogPosition, ReadError};
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::Codec;
 use protocol::message_id::OffsetMessageId;
@@ -20,12 +22,15 @@ use protocol::writer::{Expect, FrameWriter};
 
 use crate::broker::Broker;
 use crate::delay;
+use crate::grpc;
 use crate::meta::Tree;
 use crate::names;
 use crate::send::{Draft, SendError};
 use crate::topics::{Permission, TopicSettings};
 use crate::transactions::{Half, Step};
 use crate::writer::{Appends, Mark};
+
+pub use by_id::{DecisionById, decide_by_id};
 
 /// A decision about a half message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +77,17 @@ pub enum DecideError {
         /// Age up to which it may be decided unasked, in milliseconds.
         limit_ms: i64,
     },
+    /// No half message of that id, or none that is still there.
+    #[error("producer group `{group}` has no transaction `{id}`")]
+    Unknown {
+        /// Producer group.
+        group: String,
+        /// Id of the message.
+        id: String,
+    },
+    /// The half message cannot be looked for.
+    #[error("the half message cannot be looked for: {0}")]
+    Read(#[from] ReadError),
     /// The message cannot be stored.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -82,7 +98,11 @@ impl DecideError {
     pub fn code(&self) -> ResponseCode {
         match self {
             Self::TooLate { .. } => ResponseCode::ILLEGAL_OPERATION,
-            Self::NoHalf(_) | Self::WrongGroup { .. } | Self::WrongOffset { .. } => ResponseCode::SYSTEM_ERROR,
+            Self::NoHalf(_)
+            | Self::WrongGroup { .. }
+            | Self::WrongOffset { .. }
+            | Self::Unknown { .. }
+            | Self::Read(_) => ResponseCode::SYSTEM_ERROR,
             Self::Send(error) => error.code(),
         }
     }
@@ -121,13 +141,27 @@ pub fn decide(broker: &Broker, decision: &Decision, appends: &mut Appends) -> Re
     };
     match pushed {
         Ok(()) => {
+            appends.batch.settles_nothing_due();
             appends.marks.push((first, Mark::Decides { position, half }));
+            count(broker, &record, decision.commit);
             Ok(())
         }
         Err(error) => {
             broker.transactions().stored(position, half);
             Err(error.into())
         }
+    }
+}
+
+fn count(broker: &Broker, record: &Record<'_>, commit: bool) {
+    let topic = record.properties().get(properties::REAL_TOPIC).and_then(|name| broker.topics.get(name));
+    if let Some(topic) = topic {
+        let counter = if commit { &topic.tallies.committed } else { &topic.tallies.rolled_back };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+    if commit {
+        let age_s = (broker.clock.now_ms() - record.store_timestamp_ms()).max(0) as u64 / 1000;
+        broker.counters.wait_times.commit.observe(age_s);
     }
 }
 
@@ -169,19 +203,9 @@ fn push_commit(
 
 /// Asks producers about half messages that are due, until told to stop.
 pub async fn ask_when_due(broker: Arc<Broker>) {
-    /// Questions asked in one go.
-    const STEPS_MAX: usize = 256;
     const LOOK_AGAIN: Duration = Duration::from_millis(500);
     loop {
-        let steps = broker.transactions().due(broker.clock.now_ms(), STEPS_MAX);
-        let more = steps.len() == STEPS_MAX;
-        for step in steps {
-            match step {
-                Step::Ask { position, check } => ask(&broker, position, check),
-                Step::GiveUp { position } => give_up(&broker, position),
-            }
-        }
-        if more {
+        if ask_due(&broker) {
             tokio::task::yield_now().await;
             continue;
         }
@@ -190,6 +214,21 @@ pub async fn ask_when_due(broker: Arc<Broker>) {
             () = broker.shutdown.cancelled() => return,
         }
     }
+}
+
+/// Asks producers about half messages that are due now; says whether there may be more of them.
+pub fn ask_due(broker: &Arc<Broker>) -> bool {
+    /// Questions asked in one go.
+    const STEPS_MAX: usize = 256;
+    let steps = broker.transactions().due(broker.clock.now_ms(), STEPS_MAX);
+    let more = steps.len() == STEPS_MAX;
+    for step in steps {
+        match step {
+            Step::Ask { position, check } => ask(broker, position, check),
+            Step::GiveUp { position } => give_up(broker, position),
+        }
+    }
+    more
 }
 
 fn ask(broker: &Arc<Broker>, position: u64, check: u32) {
@@ -207,6 +246,7 @@ fn ask(broker: &Arc<Broker>, position: u64, check: u32) {
     let given = record.properties();
     let group = given.get(properties::PGROUP).unwrap_or_default();
     let body = question_body(broker, &record, check);
+    let transaction = given.get(properties::UNIQ_KEY).unwrap_or_default();
     let id = given.get(properties::UNIQ_KEY).map(Into::into);
     let host = OffsetMessageId { host: record.store_host(), position }.to_string();
     let header = CheckTransactionState {
@@ -219,6 +259,9 @@ fn ask(broker: &Arc<Broker>, position: u64, check: u32) {
     };
     let producers = broker.membership().producers_in_turn(group);
     let asked = producers.into_iter().any(|id| {
+        if let Some(session) = broker.sessions.of_member(id) {
+            return grpc::recover_transaction(&session, &body, transaction);
+        }
         broker.connections.get(id).is_some_and(|connection| {
             let opaque = broker.next_opaque();
             connection.send(|out| {

@@ -7,8 +7,9 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use log::{AppendError, Due, LogPosition};
+use log::{AppendError, Due, LogPosition, ReadError};
 use protocol::properties::{self, Properties};
 use protocol::record::Record;
 
@@ -16,9 +17,6 @@ use crate::broker::Broker;
 use crate::names;
 use crate::send::{Draft, SendError};
 use crate::writer::{Appends, Outcome, WriteError};
-
-/// Furthest due time, in milliseconds from now (`timerMaxDelaySec`, three days).
-pub const TIMER_DELAY_MAX_MS: i64 = 3 * 24 * 3600 * 1000;
 
 /// When a message is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +39,7 @@ pub enum DelayError {
         value: String,
     },
     /// Too far ahead.
-    #[error("message is due in {delay_ms} ms; the limit is {limit_ms}")]
+    #[error("message is due in {delay_ms} ms; the limit is {limit_ms} (timerMaxDelaySec)")]
     TooLong {
         /// Delay that was asked for, in milliseconds.
         delay_ms: i64,
@@ -82,8 +80,9 @@ pub fn of_values(broker: &Broker, values: [Option<&str>; 4]) -> Result<Option<De
         let now_ms = broker.clock.now_ms();
         let number = number.saturating_mul(unit_ms);
         let delay_ms = if relative { number } else { number.saturating_sub(now_ms) };
-        if delay_ms > TIMER_DELAY_MAX_MS {
-            return Err(DelayError::TooLong { delay_ms, limit_ms: TIMER_DELAY_MAX_MS });
+        let limit_ms = broker.config.timer_max_delay.get().as_millis() as i64;
+        if delay_ms > limit_ms {
+            return Err(DelayError::TooLong { delay_ms, limit_ms });
         }
         return Ok((delay_ms > 0).then_some(Delay { due_ms: now_ms + delay_ms, level: None }));
     }
@@ -100,40 +99,51 @@ pub fn at_level(broker: &Broker, level: usize) -> Delay {
 
 /// Delivers what is due until told to stop; sleeps until the next message is due, or an earlier one was stored.
 pub async fn deliver_when_due(broker: Arc<Broker>) {
+    loop {
+        let wait = deliver_due(&broker);
+        if wait.is_zero() {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let paused = 0 < pause_ms(&broker);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = broker.due.notified(), if !paused => {}
+            () = broker.shutdown.cancelled() => return,
+        }
+    }
+}
+
+/// Delivers what is due now, some of it if it is much. Returns after what time there may be more: at once, if zero.
+pub fn deliver_due(broker: &Arc<Broker>) -> Duration {
     /// Messages delivered in one go.
     const BATCH_MAX: usize = 256;
     /// The due index is asked again after this time at the latest: its next hour may have come into view.
     const LOOK_AGAIN_MS: i64 = 1_000;
-    loop {
-        let now_ms = broker.clock.now_ms();
-        let pause_ms = broker.delivery_pause_until_ms.load(Ordering::Relaxed) - now_ms;
-        if pause_ms > 0 {
-            tokio::select! {
-                () = tokio::time::sleep(std::time::Duration::from_millis(pause_ms as u64)) => continue,
-                () = broker.shutdown.cancelled() => return,
-            }
-        }
-        take_from_aside(&broker, now_ms);
-        let due = match broker.log.due_until(now_ms, BATCH_MAX) {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::error!(%error, "delayed messages cannot be read");
-                Vec::new()
-            }
-        };
-        if !due.is_empty() {
-            deliver(&broker, &due);
-            tokio::task::yield_now().await;
-            continue;
-        }
-        let next_ms = broker.log.next_due_ms().unwrap_or(i64::MAX);
-        let wait_ms = next_ms.saturating_sub(now_ms).clamp(1, LOOK_AGAIN_MS);
-        tokio::select! {
-            () = tokio::time::sleep(std::time::Duration::from_millis(wait_ms as u64)) => {}
-            () = broker.due.notified() => {}
-            () = broker.shutdown.cancelled() => return,
-        }
+    let pause_ms = pause_ms(broker);
+    if pause_ms > 0 {
+        return Duration::from_millis(pause_ms as u64);
     }
+    let now_ms = broker.clock.now_ms();
+    take_from_aside(broker, now_ms);
+    let due = match broker.log.due_until(now_ms, BATCH_MAX) {
+        Ok(due) => due,
+        Err(error) => {
+            tracing::error!(%error, "delayed messages cannot be read");
+            Vec::new()
+        }
+    };
+    if !due.is_empty() {
+        deliver(broker, &due);
+        return Duration::ZERO;
+    }
+    let next_ms = broker.log.next_due_ms().unwrap_or(i64::MAX);
+    Duration::from_millis(next_ms.saturating_sub(now_ms).clamp(1, LOOK_AGAIN_MS) as u64)
+}
+
+/// How long nothing is to be delivered yet, in milliseconds.
+fn pause_ms(broker: &Broker) -> i64 {
+    broker.delivery_pause_until_ms.load(Ordering::Relaxed) - broker.clock.now_ms()
 }
 
 fn deliver(broker: &Arc<Broker>, due: &[Due]) {
@@ -142,9 +152,16 @@ fn deliver(broker: &Arc<Broker>, due: &[Due]) {
     let mut delivered = Vec::new();
     for due in due {
         bytes.clear();
-        if let Err(error) = broker.log.read(due.position, &mut bytes) {
-            tracing::error!(position = due.position.0, %error, "a delayed message is lost: it cannot be read");
-            continue;
+        match broker.log.read(due.position, &mut bytes) {
+            Ok(()) => {}
+            Err(error @ ReadError::Io(_)) => {
+                set_aside(broker, due.position, &error);
+                continue;
+            }
+            Err(error) => {
+                tracing::error!(position = due.position.0, %error, "a delayed message is lost: it cannot be read");
+                continue;
+            }
         }
         match push_due(broker, &bytes, due.position, &mut appends) {
             Ok(()) => delivered.push(*due),
@@ -167,7 +184,7 @@ fn deliver(broker: &Arc<Broker>, due: &[Due]) {
             delivered.iter().for_each(|due| again.log.handed_back(due.position));
             pause(&again);
         }
-        Outcome::Stored | Outcome::FlushTimeout => {}
+        Outcome::Stored | Outcome::Accepted | Outcome::FlushTimeout => {}
     });
 }
 
@@ -177,10 +194,10 @@ fn pause(broker: &Broker) {
     broker.delivery_pause_until_ms.store(broker.clock.now_ms() + PAUSE_MS, Ordering::Relaxed);
 }
 
-/// A message that cannot be delivered for a reason of its own is tried again much later, and holds up no other.
+/// A message that cannot be read or delivered for a reason of its own is tried again later, and holds up no other.
 fn set_aside(broker: &Broker, position: LogPosition, error: &dyn std::error::Error) {
-    const ASIDE_MS: i64 = 60_000;
-    tracing::error!(position = position.0, %error, "a delayed message cannot be delivered; it is tried again in a minute");
+    const ASIDE_MS: i64 = 10_000;
+    tracing::error!(position = position.0, %error, "a delayed message cannot be delivered; it is tried again in ten seconds");
     let mut aside = broker.delivery_aside.lock().unwrap_or_else(PoisonError::into_inner);
     aside.push((broker.clock.now_ms() + ASIDE_MS, position));
 }
@@ -241,5 +258,7 @@ fn push_due(broker: &Broker, bytes: &[u8], position: LogPosition, appends: &mut 
         tag_hash: record.tag_hash(),
         body: record.body(),
     };
-    draft.push(broker, &mut stored, None, appends)
+    draft.push(broker, &mut stored, None, appends)?;
+    topic.tallies.delivered.fetch_add(1, Ordering::Relaxed);
+    Ok(())
 }

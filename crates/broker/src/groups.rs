@@ -4,9 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
 
+use protocol::bodies::subscription_group::{GroupRetryPolicy, RetryPolicyKind};
 use serde::{Deserialize, Serialize};
 
+use crate::config::live::Live;
 use crate::meta::{Meta, Stored, Tree};
 use crate::names::{self, NameError};
 use crate::topics::{QUEUES_MAX, TableVersion};
@@ -52,6 +55,12 @@ pub struct GroupSettings {
     pub sys_flag: i32,
     /// Hint for clients.
     pub consume_timeout_minutes: i32,
+    /// How long a message that was handed out in vain waits before it is handed out again.
+    #[serde(default)]
+    pub retry_policy: GroupRetryPolicy,
+    /// Attributes, without the sign of the request that set them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl GroupSettings {
@@ -70,9 +79,42 @@ impl GroupSettings {
             notify_consumer_ids_changed_enable: true,
             sys_flag: 0,
             consume_timeout_minutes: 15,
+            retry_policy: GroupRetryPolicy::default(),
+            attributes: BTreeMap::new(),
         }
     }
+
+    /// How long a message waits that was handed out `times` times in vain, before it is handed out again.
+    ///
+    /// Source: `remoting/.../protocol/subscription/{CustomizedRetryPolicy,ExponentialRetryPolicy}.java`.
+    pub fn retry_delay(&self, times: u32) -> Duration {
+        /// The waits of the customized kind unless the group has its own, in seconds.
+        const WAITS_S: [i64; 18] =
+            [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
+        /// The first waits are left out: messages come back no sooner than by delay level 3.
+        const LEFT_OUT: usize = 2;
+        let policy = &self.retry_policy;
+        let wait_ms = match policy.kind {
+            RetryPolicyKind::Customized => {
+                let own = policy.customized_retry_policy.as_ref().map(|own| own.next.as_slice());
+                let waits_ms = own
+                    .filter(|own| !own.is_empty())
+                    .map_or_else(|| WAITS_S.map(|seconds| seconds * 1000).to_vec(), <[i64]>::to_vec);
+                let index = (times as usize).saturating_add(LEFT_OUT).min(waits_ms.len() - 1);
+                waits_ms[index]
+            }
+            RetryPolicyKind::Exponential => {
+                let own = policy.exponential_retry_policy.unwrap_or_default();
+                let factor = own.multiplier.saturating_pow(times.min(32));
+                own.initial.saturating_mul(factor).min(own.max)
+            }
+        };
+        Duration::from_millis(wait_ms.max(0) as u64)
+    }
 }
+
+/// Most waits that a group can have of its own.
+const RETRY_WAITS_MAX: usize = 100;
 
 /// Why a group cannot be created or changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +128,23 @@ pub enum GroupError {
         /// What was asked for.
         found: i32,
     },
+    /// More waits than a group can have.
+    #[error("{found} waits before retries; a group has at most {RETRY_WAITS_MAX}")]
+    RetryWaits {
+        /// What was asked for.
+        found: usize,
+    },
+    /// A wait before a retry, or the factor between them, is negative.
+    #[error("{what} of the retry policy is {found}; it cannot be negative")]
+    RetryPolicy {
+        /// What it is: a wait, or the factor.
+        what: &'static str,
+        /// What was asked for.
+        found: i64,
+    },
+    /// A change of attributes that makes no sense.
+    #[error("attribute `{0}` starts with neither + nor -")]
+    Attribute(String),
 }
 
 /// Checks settings that an operator asks for.
@@ -93,6 +152,37 @@ pub fn check_settings(settings: &GroupSettings) -> Result<(), GroupError> {
     names::check_group(&settings.name)?;
     if settings.retry_queues > QUEUES_MAX {
         return Err(GroupError::RetryQueues { found: settings.retry_queues });
+    }
+    check_policy(&settings.retry_policy)
+}
+
+fn check_policy(policy: &GroupRetryPolicy) -> Result<(), GroupError> {
+    let own = policy.customized_retry_policy.as_ref().map_or(&[][..], |own| &own.next);
+    if own.len() > RETRY_WAITS_MAX {
+        return Err(GroupError::RetryWaits { found: own.len() });
+    }
+    let waits = own.iter().map(|wait| ("a wait", *wait));
+    let growing = policy.exponential_retry_policy.map_or([0; 3], |own| [own.initial, own.max, own.multiplier]);
+    let growing = ["the first wait", "the longest wait", "the factor"].into_iter().zip(growing);
+    match waits.chain(growing).find(|(_, number)| *number < 0) {
+        Some((what, found)) => Err(GroupError::RetryPolicy { what, found }),
+        None => Ok(()),
+    }
+}
+
+/// Applies attributes as requests bring them, `+name` to a value and `-name` to anything, to those that a group has.
+pub fn change_attributes(
+    attributes: &mut BTreeMap<String, String>,
+    changes: BTreeMap<String, String>,
+) -> Result<(), GroupError> {
+    for (change, value) in changes {
+        if let Some(name) = change.strip_prefix('+') {
+            attributes.insert(name.to_owned(), value);
+        } else if let Some(name) = change.strip_prefix('-') {
+            attributes.remove(name);
+        } else {
+            return Err(GroupError::Attribute(change.chars().take(40).collect()));
+        }
     }
     Ok(())
 }
@@ -102,7 +192,7 @@ pub struct Groups {
     table: RwLock<HashMap<String, Arc<GroupSettings>>>,
     version: Mutex<TableVersion>,
     meta: Meta,
-    auto_create: bool,
+    auto_create: Live<bool>,
 }
 
 impl Groups {
@@ -119,7 +209,7 @@ impl Groups {
             }
         }
         let version = Mutex::new(TableVersion { timestamp_ms: now_ms, counter: 0 });
-        Groups { table: RwLock::new(table), version, meta, auto_create }
+        Groups { table: RwLock::new(table), version, meta, auto_create: auto_create.into() }
     }
 
     /// The group of that name, without creating it.
@@ -132,7 +222,7 @@ impl Groups {
         if let Some(found) = self.get(name) {
             return Some(found);
         }
-        if !self.auto_create || names::check_group(name).is_err() {
+        if !self.auto_create.get() || names::check_group(name).is_err() {
             return None;
         }
         let mut table = self.write();
@@ -141,6 +231,11 @@ impl Groups {
             return Some(found.clone());
         }
         Some(self.change(&mut table, GroupSettings::new(name), now_ms))
+    }
+
+    /// Allows or forbids that use creates a group.
+    pub fn allow_creation(&self, allowed: bool) {
+        self.auto_create.set(allowed);
     }
 
     /// Creates or replaces a group whose settings were checked by [`check_settings`].
@@ -244,5 +339,37 @@ mod tests {
         assert_eq!(replaced.count(), 0);
         drop(all);
         thread.join();
+    }
+
+    #[test]
+    fn messages_wait_as_the_policy_of_their_group_says() {
+        let waits = |policy: &str| {
+            let retry_policy = protocol::lenient_json::from_slice(policy.as_bytes()).unwrap();
+            let group = GroupSettings { retry_policy, ..GroupSettings::new("g") };
+            [0, 1, 14, 15, 100].map(|times| group.retry_delay(times).as_millis())
+        };
+        assert_eq!(waits("{}"), [10_000, 30_000, 3_600_000, 7_200_000, 7_200_000]);
+        let own = r#"{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[1,2,3,4]}}"#;
+        assert_eq!(waits(own), [3, 4, 4, 4, 4]);
+        assert_eq!(waits(r#"{"customizedRetryPolicy":{"next":[7]}}"#), [7; 5]);
+        assert_eq!(waits(r#"{"customizedRetryPolicy":{"next":[]}}"#)[0], 10_000);
+        assert_eq!(waits(r#"{"type":"EXPONENTIAL"}"#), [5_000, 10_000, 7_200_000, 7_200_000, 7_200_000]);
+        let own = r#"{"type":"EXPONENTIAL","exponentialRetryPolicy":{"initial":100,"max":700,"multiplier":2}}"#;
+        assert_eq!(waits(own), [100, 200, 700, 700, 700]);
+    }
+
+    #[test]
+    fn a_policy_that_makes_no_sense_is_refused() {
+        let check = |policy: &str| {
+            let retry_policy = protocol::lenient_json::from_slice(policy.as_bytes()).unwrap();
+            check_settings(&GroupSettings { retry_policy, ..GroupSettings::new("g") })
+        };
+        assert_eq!(check("{}"), Ok(()));
+        let error = check(r#"{"customizedRetryPolicy":{"next":[1,-2]}}"#).unwrap_err();
+        assert_eq!(error.to_string(), "a wait of the retry policy is -2; it cannot be negative");
+        let error = check(r#"{"exponentialRetryPolicy":{"multiplier":-1}}"#).unwrap_err();
+        assert_eq!(error, GroupError::RetryPolicy { what: "the factor", found: -1 });
+        let many = format!(r#"{{"customizedRetryPolicy":{{"next":[{}1]}}}}"#, "1,".repeat(100));
+        assert_eq!(check(&many), Err(GroupError::RetryWaits { found: 101 }));
     }
 }

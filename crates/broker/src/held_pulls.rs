@@ -3,7 +3,7 @@
 //! Appending only notes who is to be woken and wakes one task; that task runs the pulls again, after the answer of
 //! the send has been written.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use log::QueueNumber;
 use net::{Connection, ConnectionId};
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::pull::PullRequest;
 use crate::pull_waits::PullWaits;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most pulls that are held for one connection. A consumer holds one for each of its queues.
 const PULLS_PER_CONNECTION_MAX: usize = 16_384;
@@ -100,12 +101,19 @@ impl HeldPulls {
         self.lock().waits.forget(connection.id());
     }
 
-    /// Takes the pulls that were woken, and those whose deadline has come, with their deadlines.
-    pub fn take_ready(&self, now_ms: i64) -> Vec<(i64, HeldPull)> {
+    /// Takes the pulls that were woken, and those whose deadline has come, with their deadlines: at most `max`, those
+    /// that were ready first.
+    pub fn take_ready(&self, now_ms: i64, max: usize) -> Vec<(i64, HeldPull)> {
         let mut state = self.lock();
         let State { waits, ready } = &mut *state;
         waits.expired(now_ms, ready);
-        std::mem::take(ready)
+        let taken = ready.len().min(max);
+        ready.drain(..taken).collect()
+    }
+
+    /// Whether pulls are ready that nobody took.
+    pub fn has_ready(&self) -> bool {
+        !self.lock().ready.is_empty()
     }
 
     /// When the next deadline comes.

@@ -1,8 +1,9 @@
 //! Who is connected: producers and consumers, by group. A pure core: events and the time go in, effects come out.
 //!
 //! Sources: `broker/.../client/{ConsumerManager,ProducerManager,ConsumerGroupInfo}.java`. The key of membership is
-//! the connection; the client id is an attribute.
+//! the connection, or the session of a gRPC client; the client id is an attribute.
 
+pub mod census;
 mod subscription;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,7 +13,16 @@ use net::ConnectionId;
 use protocol::bodies::heartbeat::{ConsumeFromWhere, ConsumeType, MessageModel};
 use protocol::codes::Language;
 
-pub use subscription::{Filter, Subscription, subscribe_tags};
+pub use subscription::Subscription;
+
+/// By which protocol a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Remoting; the member is a connection.
+    Remoting,
+    /// gRPC; the member is a session, which may have any number of connections.
+    Grpc,
+}
 
 /// A client, as it introduced itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +35,8 @@ pub struct Client {
     pub language: Language,
     /// Ordinal of its version.
     pub version: i32,
+    /// How it is connected.
+    pub door: Door,
 }
 
 /// What a client says of one of its consumer groups.
@@ -38,8 +50,8 @@ pub struct ConsumerBeat {
     pub model: MessageModel,
     /// Where a group without offsets begins; clients act on it, the broker only shows it.
     pub from_where: ConsumeFromWhere,
-    /// What it wants.
-    pub subscriptions: Vec<Subscription>,
+    /// What it wants; `None` where it does not say, which changes nothing.
+    pub subscriptions: Option<Vec<Subscription>>,
 }
 
 /// A heartbeat.
@@ -90,6 +102,11 @@ impl ConsumerGroup {
     pub fn clients(&self) -> impl Iterator<Item = &Client> {
         self.members.values().map(|member| &member.client)
     }
+
+    /// The members, by what stands for them.
+    pub fn members(&self) -> impl Iterator<Item = (ConnectionId, &Client)> {
+        self.members.iter().map(|(id, member)| (*id, &member.client))
+    }
 }
 
 /// All members of all groups.
@@ -99,6 +116,8 @@ pub struct Membership {
     producers: HashMap<String, BTreeMap<ConnectionId, Member>>,
     /// Groups of each connection: consumer groups, producer groups.
     of_connection: HashMap<ConnectionId, (BTreeSet<String>, BTreeSet<String>)>,
+    /// Where clients that produce were last heard of, by client id.
+    producing: HashMap<String, ConnectionId>,
     /// Turns the choice of a producer round.
     turn: usize,
 }
@@ -109,6 +128,9 @@ impl Membership {
         let mut effects = Vec::new();
         let member = Member { client: beat.client, heard_ms: now_ms };
         let groups = self.of_connection.entry(connection).or_default();
+        if !beat.producer_groups.is_empty() {
+            self.producing.insert(member.client.id.clone(), connection);
+        }
         for group in beat.producer_groups {
             groups.1.insert(group.clone());
             self.producers.entry(group).or_default().insert(connection, member.clone());
@@ -127,7 +149,8 @@ impl Membership {
             group.from_where = consumer.from_where;
             let before = group.members.insert(connection, member.clone());
             let joined = before.is_none_or(|before| before.client.id != member.client.id);
-            let resubscribed = merge(&mut group.subscriptions, consumer.subscriptions);
+            let wanted = consumer.subscriptions;
+            let resubscribed = wanted.is_some_and(|wanted| merge(&mut group.subscriptions, wanted));
             if joined || resubscribed {
                 effects.extend(tell(&consumer.group, group));
             }
@@ -194,6 +217,32 @@ impl Membership {
         self.consumers.iter().map(|(name, group)| (name.as_str(), group))
     }
 
+    /// Members of a producer group.
+    pub fn producers(&self, group: &str) -> impl Iterator<Item = &Client> {
+        self.producers.get(group).into_iter().flat_map(BTreeMap::values).map(|member| &member.client)
+    }
+
+    /// Names of all producer groups with somebody in them, each with its members and when they were heard last, in
+    /// milliseconds since 1970.
+    pub fn producer_groups(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = (&Client, i64)>)> {
+        let heard = |member: &Member| member.heard_ms;
+        self.producers.iter().map(move |(name, members)| {
+            (name.as_str(), members.values().map(move |member| (&member.client, heard(member))))
+        })
+    }
+
+    /// What stands for the consumer of that group and client id: the connection by which it was last heard of.
+    pub fn consumer(&self, group: &str, client_id: &str) -> Option<(ConnectionId, &Client)> {
+        let members = self.consumers.get(group)?.members.iter();
+        let same = members.filter(|(_, member)| member.client.id == client_id);
+        same.max_by_key(|(_, member)| member.heard_ms).map(|(id, member)| (*id, &member.client))
+    }
+
+    /// What stands for the client of that id, if it is in any producer group.
+    pub fn producing_client(&self, client_id: &str) -> Option<ConnectionId> {
+        self.producing.get(client_id).copied()
+    }
+
     /// Connections of a producer group, beginning with the one whose turn it is.
     pub fn producers_in_turn(&mut self, group: &str) -> Vec<ConnectionId> {
         let mut members: Vec<_> = self.producers.get(group).into_iter().flatten().map(|(id, _)| *id).collect();
@@ -206,11 +255,16 @@ impl Membership {
     }
 
     fn leave_producers(&mut self, group: &str, connection: ConnectionId) {
-        if let Some(members) = self.producers.get_mut(group) {
-            members.remove(&connection);
-            if members.is_empty() {
-                self.producers.remove(group);
-            }
+        let Some(members) = self.producers.get_mut(group) else { return };
+        let gone = members.remove(&connection);
+        if members.is_empty() {
+            self.producers.remove(group);
+        }
+        let produces = self.of_connection.get(&connection).is_some_and(|groups| !groups.1.is_empty());
+        if let Some(gone) = gone.filter(|_| !produces)
+            && self.producing.get(&gone.client.id) == Some(&connection)
+        {
+            self.producing.remove(&gone.client.id);
         }
     }
 
@@ -254,19 +308,29 @@ fn merge(known: &mut BTreeMap<String, Subscription>, said: Vec<Subscription>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::CompiledFilters;
 
     const ONE: ConnectionId = ConnectionId(1);
     const TWO: ConnectionId = ConnectionId(2);
 
+    fn wanted(topic: &str, tags: &str, version: i64) -> Subscription {
+        Subscription::new(&CompiledFilters::default(), topic, "TAG", tags, version)
+    }
+
     fn beat(id: &str, groups: &[(&str, &[&str])]) -> Beat {
-        let client =
-            Client { id: id.into(), address: "10.0.0.1:1".parse().unwrap(), language: Language::GO, version: 317 };
+        let client = Client {
+            id: id.into(),
+            address: "10.0.0.1:1".parse().unwrap(),
+            language: Language::GO,
+            version: 317,
+            door: Door::Remoting,
+        };
         let consumers = groups.iter().map(|(group, topics)| ConsumerBeat {
             group: (*group).into(),
             consume_type: ConsumeType::Passively,
             model: MessageModel::Clustering,
             from_where: ConsumeFromWhere::LastOffset,
-            subscriptions: topics.iter().map(|topic| subscribe_tags(topic, "*", 1)).collect(),
+            subscriptions: Some(topics.iter().map(|topic| wanted(topic, "*", 1)).collect()),
         });
         Beat { client, producer_groups: vec!["p".into()], consumers: consumers.collect() }
     }
@@ -294,9 +358,9 @@ mod tests {
         assert_eq!(all.heartbeat(1, ONE, beat("a", &[("g", &["t", "u"])])), told("g", &[ONE]));
         assert_eq!(all.heartbeat(2, ONE, beat("a", &[("g", &["u"])])), told("g", &[ONE]));
         let mut newer = beat("a", &[("g", &["u"])]);
-        newer.consumers[0].subscriptions = vec![subscribe_tags("u", "x", 2)];
+        newer.consumers[0].subscriptions = Some(vec![wanted("u", "x", 2)]);
         assert_eq!(all.heartbeat(3, ONE, newer), []);
-        assert!(!all.consumer_group("g").unwrap().subscriptions["u"].filter.accepts(1));
+        assert!(!all.consumer_group("g").unwrap().subscriptions["u"].filter.as_ref().unwrap().may_match(1));
         all.heartbeat(4, ONE, beat("a", &[("g", &["u"])]));
         assert_eq!(all.consumer_group("g").unwrap().subscriptions["u"].version, 2, "an older version changes nothing");
     }
@@ -319,6 +383,27 @@ mod tests {
         let (first, second) = (all.producers_in_turn("p")[0], all.producers_in_turn("p")[0]);
         assert_ne!(first, second);
         assert!(all.producers_in_turn("nobody").is_empty());
+    }
+
+    #[test]
+    fn a_client_that_produces_is_found_by_its_id_where_it_was_last_heard_of() {
+        let mut all = Membership::default();
+        let producing = |all: &Membership| all.producing_client("a");
+        all.heartbeat(0, ONE, beat("a", &[("g", &["t"])]));
+        all.heartbeat(0, TWO, beat("b", &[]));
+        assert_eq!((producing(&all), all.producing_client("c")), (Some(ONE), None));
+        assert_eq!(all.consumer("g", "a").map(|(id, client)| (id, client.id.as_str())), Some((ONE, "a")));
+        assert!(all.consumer("g", "b").is_none() && all.consumer("h", "a").is_none());
+        // The same client came back by another connection before the first was seen to be gone.
+        all.disconnected(TWO);
+        all.heartbeat(1, TWO, beat("a", &[]));
+        all.disconnected(ONE);
+        assert_eq!(producing(&all), Some(TWO));
+        all.unregister(TWO, Some("p"), None);
+        assert_eq!(producing(&all), None);
+        all.heartbeat(2, ONE, beat("a", &[]));
+        all.expire(200, 100);
+        assert!(producing(&all).is_none() && all.producing.is_empty());
     }
 
     #[test]

@@ -18,7 +18,8 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::saving::{Changes, Saver, Store};
+use self::saving::Saver;
+pub use self::saving::{Changes, MetaWork, Store};
 
 /// Version of the value encoding: one byte, then a CRC-32 of what follows, then the value.
 const VALUE_VERSION: u8 = 1;
@@ -34,10 +35,16 @@ pub enum Tree {
     Offsets,
     /// How often the producer was asked, by position of the half message.
     Checks,
+    /// Messages that were handed out one by one and are not settled, by group, topic, queue and page of offsets.
+    Deliveries,
+    /// Whether push consumers pull or pop, as JSON, by topic and group.
+    RequestModes,
 }
 
 impl Tree {
-    const ALL: [Tree; 4] = [Tree::Topics, Tree::Groups, Tree::Offsets, Tree::Checks];
+    /// Every tree.
+    pub const ALL: [Tree; 6] =
+        [Tree::Topics, Tree::Groups, Tree::Offsets, Tree::Checks, Tree::Deliveries, Tree::RequestModes];
     const EXPORTED: [Tree; 2] = [Tree::Topics, Tree::Groups];
 
     fn name(self) -> &'static str {
@@ -46,6 +53,8 @@ impl Tree {
             Tree::Groups => "groups",
             Tree::Offsets => "offsets",
             Tree::Checks => "checks",
+            Tree::Deliveries => "deliveries",
+            Tree::RequestModes => "request_modes",
         }
     }
 }
@@ -70,6 +79,20 @@ pub enum MetaError {
         /// What sled says.
         #[source]
         source: sled::Error,
+    },
+    /// A later version of this program wrote a value. The store stays as it is.
+    #[error("`{key}` in tree `{tree}` of {} has format version {found}; this program reads versions up to {supported}", path.display())]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Tree of the value.
+        tree: &'static str,
+        /// Key of the value, its bytes escaped.
+        key: String,
+        /// Version of the value.
+        found: u8,
+        /// The newest version that can be read.
+        supported: u8,
     },
     /// A change cannot be written. Only ever logged, so the reason is part of the text.
     #[error("metadata cannot be saved in {}: {reason}", path.display())]
@@ -105,6 +128,9 @@ pub struct Meta {
     jobs: mpsc::Sender<Job>,
 }
 
+/// What a JSON copy holds: settings by name.
+type JsonCopy = BTreeMap<String, serde_json::Value>;
+
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -114,6 +140,11 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Key and value of everything, by tree.
+    pub fn new(values: BTreeMap<Tree, Vec<Pair>>) -> Stored {
+        Stored { values }
+    }
+
     /// Key and value of everything in a tree, in key order.
     pub fn take(&mut self, tree: Tree) -> Vec<Pair> {
         self.values.remove(&tree).unwrap_or_default()
@@ -141,12 +172,23 @@ impl Meta {
         }
         let (jobs, inbox) = mpsc::channel();
         let reopened = folder.to_path_buf();
-        let saver = Saver::new(store, move || SledStore::open(&reopened));
+        let stale: Vec<Tree> = Tree::EXPORTED.into_iter().filter(|tree| store.copy_is_stale(*tree)).collect();
+        let mut saver = Saver::new(store, move || SledStore::open(&reopened));
+        saver.rewrite_copies(stale);
         let thread = std::thread::Builder::new()
             .name("meta".into())
-            .spawn(move || saving::save_until_dropped(saver, &inbox))
+            .spawn(move || MetaWork::new(saver, inbox).until_dropped())
             .map_err(|source| MetaError::Io { path: folder.to_path_buf(), source })?;
         Ok((Meta { jobs }, Stored { values }, MetaThread(thread)))
+    }
+
+    /// Metadata in another store than sled, without a thread: it is saved whenever [`MetaWork::step`] is called.
+    /// `open` opens the store, now and after each failure.
+    pub fn by_hand<S: Store>(
+        mut open: impl FnMut() -> Result<S, MetaError> + Send + 'static,
+    ) -> Result<(Meta, MetaWork<S>), MetaError> {
+        let (jobs, inbox) = mpsc::channel();
+        Ok((Meta { jobs }, MetaWork::new(Saver::new(open()?, open), inbox)))
     }
 
     /// Hands over a change.
@@ -173,6 +215,20 @@ impl Meta {
     }
 }
 
+/// Why a store is not used as it is.
+enum Unusable {
+    /// sled does not open it, or what it holds is damaged.
+    Sled(sled::Error),
+    /// A value has a later version.
+    Newer { tree: &'static str, key: String, found: u8 },
+}
+
+impl From<sled::Error> for Unusable {
+    fn from(error: sled::Error) -> Unusable {
+        Unusable::Sled(error)
+    }
+}
+
 struct SledStore {
     folder: PathBuf,
     db: sled::Db,
@@ -194,8 +250,11 @@ impl SledStore {
         let store_error = |source| MetaError::Store { path: path.clone(), source };
         match SledStore::open_unlocked(folder, &path) {
             Ok(store) => Ok(store),
-            Err(error) if !is_damage(&error) => Err(store_error(error)),
-            Err(error) => {
+            Err(Unusable::Newer { tree, key, found }) => {
+                Err(MetaError::Newer { path, tree, key, found, supported: VALUE_VERSION })
+            }
+            Err(Unusable::Sled(error)) if !is_damage(&error) => Err(store_error(error)),
+            Err(Unusable::Sled(error)) => {
                 // Not named after the process: in a container each has the same number.
                 let names = (1..).map(|count| folder.join(format!("sled.broken-{count}")));
                 let aside = { names }.find(|aside| !aside.exists()).unwrap_or_else(|| folder.join("sled.broken"));
@@ -209,7 +268,7 @@ impl SledStore {
     }
 
     /// Waits a moment for the lock: threads of sled outlive its handle for as long as their last write takes.
-    fn open_unlocked(folder: &Path, path: &Path) -> Result<SledStore, sled::Error> {
+    fn open_unlocked(folder: &Path, path: &Path) -> Result<SledStore, Unusable> {
         const TRIES: usize = 20;
         let mut opened = SledStore::open_sled(folder, path);
         for _ in 1..TRIES {
@@ -220,10 +279,13 @@ impl SledStore {
             std::thread::sleep(Duration::from_millis(25));
             opened = SledStore::open_sled(folder, path);
         }
-        opened
+        let store = opened?;
+        store.look_through()?;
+        Ok(store)
     }
 
     fn open_sled(folder: &Path, path: &Path) -> Result<SledStore, sled::Error> {
+        remove_unfinished_snapshots(path)?;
         let db = sled::Config::new().path(path).cache_capacity(32 * 1024 * 1024).flush_every_ms(Some(500)).open()?;
         let mut trees = BTreeMap::new();
         for tree in Tree::ALL {
@@ -231,21 +293,28 @@ impl SledStore {
         }
         let file = File::options().read(true).write(true).open(path.join("db"))?;
         File::open(path)?.sync_all()?;
-        let store = SledStore { folder: folder.to_path_buf(), db, trees, file };
-        // Damage shows itself when values are read; then the caller still can move the folder aside.
+        Ok(SledStore { folder: folder.to_path_buf(), db, trees, file })
+    }
+
+    /// Reads every value: damage shows itself then, and the caller still can move the folder aside.
+    fn look_through(&self) -> Result<(), Unusable> {
         for tree in Tree::ALL {
-            for item in store.trees[&tree].iter() {
+            for item in self.trees[&tree].iter() {
                 let (key, value) = item?;
-                if decode_value(&value).is_none() {
-                    let name = tree.name();
-                    return Err(sled::Error::Unsupported(format!(
-                        "value of `{}` in {name} is damaged",
-                        key.escape_ascii()
-                    )));
+                let key = || key.escape_ascii().to_string();
+                match split_value(&value) {
+                    Some((VALUE_VERSION, _)) => {}
+                    Some((found, _)) if VALUE_VERSION < found => {
+                        return Err(Unusable::Newer { tree: tree.name(), key: key(), found });
+                    }
+                    _ => {
+                        let text = format!("value of `{}` in {} is damaged", key(), tree.name());
+                        return Err(Unusable::Sled(sled::Error::Unsupported(text)));
+                    }
                 }
             }
         }
-        Ok(store)
+        Ok(())
     }
 
     fn read_all(&self, tree: Tree) -> Result<Vec<Pair>, MetaError> {
@@ -258,6 +327,26 @@ impl SledStore {
             .collect()
     }
 
+    /// What the JSON copy of a tree should hold.
+    fn copy_of(&self, tree: Tree) -> Result<JsonCopy, MetaError> {
+        let mut copy = JsonCopy::new();
+        for (key, value) in self.read_all(tree)? {
+            if let (Ok(name), Ok(settings)) = (String::from_utf8(key), serde_json::from_slice(&value)) {
+                copy.insert(name, settings);
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Whether the JSON copy of a tree does not hold what the tree does: the process was killed before it was rewritten,
+    /// or somebody removed or changed it.
+    fn copy_is_stale(&self, tree: Tree) -> bool {
+        let found = std::fs::read(self.export_path(tree))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<JsonCopy>(&bytes).ok());
+        self.copy_of(tree).is_ok_and(|copy| found.unwrap_or_default() != copy)
+    }
+
     fn export_path(&self, tree: Tree) -> PathBuf {
         self.folder.join(format!("{}.json", tree.name()))
     }
@@ -266,7 +355,7 @@ impl SledStore {
         let mut changes = Changes::new();
         for tree in Tree::EXPORTED {
             let path = self.export_path(tree);
-            let copy: BTreeMap<String, serde_json::Value> = match std::fs::read(&path) {
+            let copy: JsonCopy = match std::fs::read(&path) {
                 Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(MetaError::Io { path, source }),
@@ -310,14 +399,7 @@ impl Store for SledStore {
 
     /// Writes `{"name":settings,…}`: the keys are names and the values are JSON already.
     fn export(&self, tree: Tree) -> Result<(), MetaError> {
-        let mut copy = BTreeMap::new();
-        for (key, value) in self.read_all(tree)? {
-            if let (Ok(name), Ok(settings)) =
-                (String::from_utf8(key), serde_json::from_slice::<serde_json::Value>(&value))
-            {
-                copy.insert(name, settings);
-            }
-        }
+        let copy = self.copy_of(tree)?;
         let path = self.export_path(tree);
         let write = || {
             let temporary = path.with_extension("json.tmp");
@@ -336,6 +418,24 @@ impl Store for SledStore {
             tracing::warn!("the store of the metadata could not be closed in order");
         }
     }
+}
+
+/// Removes what a process left that was killed while sled wrote a snapshot: sled takes an unfinished one for the newest,
+/// and the store for damaged. The one before and the file have everything. Only one process at a time gets here: it
+/// holds the lock of the data folder.
+fn remove_unfinished_snapshots(path: &Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b"snap.") && name.as_encoded_bytes().ends_with(b".generating") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether what is stored is broken, rather than the disk full, the lock held or the folder forbidden.
@@ -368,8 +468,13 @@ fn encode_value(value: &[u8]) -> Vec<u8> {
 }
 
 fn decode_value(stored: &[u8]) -> Option<&[u8]> {
+    split_value(stored).filter(|(version, _)| *version == VALUE_VERSION).map(|(_, value)| value)
+}
+
+/// Version and value; `None` when they are damaged. Every version to come has its checksum in this place.
+fn split_value(stored: &[u8]) -> Option<(u8, &[u8])> {
     let (head, value) = stored.split_at_checked(5)?;
-    (head[0] == VALUE_VERSION && head[1..] == crc32fast::hash(value).to_be_bytes()).then_some(value)
+    (head[1..] == crc32fast::hash(value).to_be_bytes()).then_some((head[0], value))
 }
 
 #[cfg(test)]
@@ -406,6 +511,30 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_a_kill_left_behind_or_that_is_gone_is_written_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (meta, _, thread) = Meta::open(folder.path()).unwrap();
+        meta.put(Tree::Topics, "a", b"{\"perm\":6}".to_vec());
+        drop(meta);
+        thread.join();
+        let path = folder.path().join("topics.json");
+        let copy = std::fs::read(&path).unwrap();
+        for left in [None, Some(&b"{\"b\":{}}"[..]), Some(b"{\"a\":")] {
+            match left {
+                Some(left) => std::fs::write(&path, left).unwrap(),
+                None => std::fs::remove_file(&path).unwrap(),
+            }
+            reopen(folder.path());
+            assert_eq!(std::fs::read(&path).unwrap(), copy);
+        }
+        // What is right is left alone, and so is what was never needed.
+        let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+        reopen(folder.path());
+        assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), written);
+        assert!(!folder.path().join("groups.json").exists());
+    }
+
+    #[test]
     fn a_damaged_store_is_moved_aside_and_topics_come_from_their_copy() {
         let folder = tempfile::tempdir().unwrap();
         let (meta, _, thread) = Meta::open(folder.path()).unwrap();
@@ -425,6 +554,46 @@ mod tests {
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("sled.broken"));
         assert_eq!(aside.count(), 1);
+    }
+
+    #[test]
+    fn a_process_killed_while_sled_wrote_a_snapshot_leaves_the_store_whole() {
+        for written in [&b""[..], b"half of it"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (meta, _, thread) = Meta::open(folder.path()).unwrap();
+            meta.put(Tree::Offsets, "g", vec![1]);
+            drop(meta);
+            thread.join();
+            std::fs::write(folder.path().join("sled/snap.00000000000FFFFF.generating"), written).unwrap();
+            assert_eq!(reopen(folder.path()).take(Tree::Offsets), [(b"g".to_vec(), vec![1])]);
+            assert!(!folder.path().join("sled.broken-1").exists());
+        }
+    }
+
+    #[test]
+    fn a_store_of_a_later_version_is_refused_and_stays_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (meta, _, thread) = Meta::open(folder.path()).unwrap();
+        meta.put(Tree::Offsets, "g", vec![1]);
+        drop(meta);
+        thread.join();
+        let change = |change: &dyn Fn(&mut Vec<u8>)| {
+            let db = sled::open(folder.path().join("sled")).unwrap();
+            let tree = db.open_tree("offsets").unwrap();
+            let mut value = tree.get("g").unwrap().unwrap().to_vec();
+            change(&mut value);
+            tree.insert("g", value).unwrap();
+        };
+        change(&|value| value[0] = 2);
+        let error = Meta::open(folder.path()).err().unwrap().to_string();
+        let path = folder.path().join("sled");
+        let expected = format!(
+            "`g` in tree `offsets` of {} has format version 2; this program reads versions up to 1",
+            path.display()
+        );
+        assert_eq!(error, expected);
+        change(&|value| value[0] = 1);
+        assert_eq!(reopen(folder.path()).take(Tree::Offsets), [(b"g".to_vec(), vec![1])]);
     }
 
     #[test]
@@ -469,7 +638,7 @@ mod tests {
         let saver = Saver::new(open().unwrap(), open);
         let (jobs, inbox) = mpsc::channel();
         let meta = Meta { jobs };
-        let thread = MetaThread(std::thread::spawn(move || saving::save_until_dropped(saver, &inbox)));
+        let thread = MetaThread(std::thread::spawn(move || MetaWork::new(saver, inbox).until_dropped()));
         let saved = |meta: &Meta| {
             let (sender, saved) = mpsc::channel();
             meta.when_saved(move |ok| sender.send(ok).unwrap());

@@ -98,6 +98,11 @@ pub fn group_of_retry_topic(topic: &str) -> Option<&str> {
     topic.strip_prefix(RETRY_PREFIX)
 }
 
+/// The consumer group of a dead-letter topic.
+pub fn group_of_dead_letter_topic(topic: &str) -> Option<&str> {
+    topic.strip_prefix(DLQ_PREFIX)
+}
+
 /// Whether the topic holds retries.
 pub fn is_retry(topic: &str) -> bool {
     topic.starts_with(RETRY_PREFIX)

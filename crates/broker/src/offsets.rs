@@ -6,6 +6,7 @@
 //! Source: `broker/.../offset/ConsumerOffsetManager.java`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::meta::{Meta, Stored, Tree};
@@ -20,6 +21,8 @@ const CHUNK_QUEUES: i32 = 1_000;
 /// Consumer offsets of all groups.
 pub struct Offsets {
     table: Mutex<Table>,
+    /// How many queues are in `Table::resets`: pulls mostly need not look.
+    reset_count: AtomicUsize,
     meta: Meta,
 }
 
@@ -29,6 +32,8 @@ struct Table {
     offsets: HashMap<String, HashMap<String, Queues>>,
     /// Group, topic and chunk of queues whose stored value is old.
     changed: HashSet<(String, String, i32)>,
+    /// By group and topic: queues whose offset an operator moved, until who pulls them knows it.
+    resets: HashMap<(String, String), Queues>,
 }
 
 impl Offsets {
@@ -43,13 +48,52 @@ impl Offsets {
             let topics = table.offsets.entry(group.to_owned()).or_default();
             topics.entry(topic.to_owned()).or_default().extend(queues);
         }
-        Offsets { table: Mutex::new(table), meta }
+        Offsets { table: Mutex::new(table), reset_count: AtomicUsize::new(0), meta }
     }
 
     /// The next offset that the group wants of the queue, if anybody said.
     pub fn get(&self, group: &str, topic: &str, queue: i32) -> Option<i64> {
         let table = self.lock();
         table.offsets.get(group)?.get(topic)?.get(&queue).copied()
+    }
+
+    /// An operator moves the group's offset of a queue. With `tell`, whoever pulls the queue is told with its next pull
+    /// ([`Offsets::take_reset`]).
+    pub fn reset(&self, group: &str, topic: &str, queue: i32, offset: i64, tell: bool) {
+        self.commit(group, topic, queue, offset);
+        let mut table = self.lock();
+        if tell {
+            table.resets.entry((group.to_owned(), topic.to_owned())).or_default().insert(queue, offset);
+        } else if let Some(queues) = table.resets.get_mut(&(group.to_owned(), topic.to_owned())) {
+            queues.remove(&queue);
+        }
+        self.count_resets(&mut table);
+    }
+
+    /// Where an operator wants a queue to be read from that is pulled now, if the group was not told yet.
+    pub fn take_reset(&self, group: &str, topic: &str, queue: i32) -> Option<i64> {
+        if self.reset_count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut table = self.lock();
+        let offset = table.resets.get_mut(&(group.to_owned(), topic.to_owned()))?.remove(&queue)?;
+        self.count_resets(&mut table);
+        Some(offset)
+    }
+
+    /// Whether an operator moved the offset of a queue and the group was not told yet: what it commits is older.
+    pub fn is_reset(&self, group: &str, topic: &str, queue: i32) -> bool {
+        self.reset_count.load(Ordering::Relaxed) > 0
+            && self
+                .lock()
+                .resets
+                .get(&(group.to_owned(), topic.to_owned()))
+                .is_some_and(|queues| queues.contains_key(&queue))
+    }
+
+    fn count_resets(&self, table: &mut Table) {
+        table.resets.retain(|_, queues| !queues.is_empty());
+        self.reset_count.store(table.resets.values().map(Queues::len).sum(), Ordering::Relaxed);
     }
 
     /// Stores what a client says; a negative offset means it has none yet.
@@ -64,10 +108,30 @@ impl Offsets {
         table.changed.insert((group.to_owned(), topic.to_owned(), chunk_of(queue)));
     }
 
+    /// Stores `to` if the offset is still `from`; says whether it was.
+    #[must_use]
+    pub fn move_on(&self, group: &str, topic: &str, queue: i32, from: i64, to: i64) -> bool {
+        let mut table = self.lock();
+        let known = table.offsets.get_mut(group).and_then(|topics| topics.get_mut(topic)?.get_mut(&queue));
+        let Some(known) = known.filter(|known| **known == from) else { return false };
+        *known = to;
+        table.changed.insert((group.to_owned(), topic.to_owned(), chunk_of(queue)));
+        true
+    }
+
     /// Queue and offset of everything that the group consumed of the topic.
     pub fn of(&self, group: &str, topic: &str) -> Queues {
         let table = self.lock();
         table.offsets.get(group).and_then(|topics| topics.get(topic)).cloned().unwrap_or_default()
+    }
+
+    /// Everything: offset by queue, by group and topic.
+    pub fn all(&self) -> Vec<(String, String, BTreeMap<i32, i64>)> {
+        let table = self.lock();
+        let of_group = |(group, topics): (&String, &HashMap<String, Queues>)| -> Vec<(String, String, Queues)> {
+            topics.iter().map(|(topic, queues)| (group.clone(), topic.clone(), queues.clone())).collect()
+        };
+        table.offsets.iter().flat_map(of_group).collect()
     }
 
     /// Topics of which the group has offsets.
@@ -79,6 +143,18 @@ impl Offsets {
     pub fn groups_of(&self, topic: &str) -> BTreeSet<String> {
         let table = self.lock();
         table.offsets.iter().filter(|(_, topics)| topics.contains_key(topic)).map(|(group, _)| group.clone()).collect()
+    }
+
+    /// Groups that have offsets.
+    pub fn groups(&self) -> BTreeSet<String> {
+        self.lock().offsets.keys().cloned().collect()
+    }
+
+    /// Topic, queue and offset of everything that the group consumed.
+    pub fn of_group(&self, group: &str) -> BTreeMap<String, BTreeMap<i32, i64>> {
+        let table = self.lock();
+        let topics = table.offsets.get(group).into_iter().flatten();
+        topics.map(|(topic, queues)| (topic.clone(), queues.clone())).collect()
     }
 
     /// Forgets what everybody consumed of the topic.
@@ -98,6 +174,8 @@ impl Offsets {
 
     fn forget(&self, group: &str, topic: &str) {
         let mut table = self.lock();
+        table.resets.remove(&(group.to_owned(), topic.to_owned()));
+        self.count_resets(&mut table);
         let Some(topics) = table.offsets.get_mut(group) else { return };
         let Some(queues) = topics.remove(topic) else { return };
         if topics.is_empty() {
@@ -207,6 +285,25 @@ mod tests {
         let (offsets, thread) = open(folder.path());
         assert_eq!(offsets.topics_of("g").into_iter().collect::<Vec<_>>(), ["%RETRY%g"]);
         assert_eq!(offsets.get("h", "t", 3), None);
+        drop(offsets);
+        thread.join();
+    }
+
+    #[test]
+    fn a_reset_is_told_once_and_forgotten_with_its_topic() {
+        let folder = tempfile::tempdir().unwrap();
+        let (offsets, thread) = open(folder.path());
+        offsets.commit("g", "t", 0, 9);
+        offsets.reset("g", "t", 0, 4, true);
+        assert_eq!((offsets.get("g", "t", 0), offsets.is_reset("g", "t", 0)), (Some(4), true));
+        assert!(!offsets.is_reset("g", "t", 1) && !offsets.is_reset("h", "t", 0));
+        assert_eq!((offsets.take_reset("g", "t", 0), offsets.take_reset("g", "t", 0)), (Some(4), None));
+        offsets.reset("g", "t", 0, 5, true);
+        offsets.reset("g", "t", 0, 6, false);
+        assert_eq!((offsets.get("g", "t", 0), offsets.take_reset("g", "t", 0)), (Some(6), None));
+        offsets.reset("g", "t", 0, 7, true);
+        offsets.forget_topic("t");
+        assert_eq!((offsets.get("g", "t", 0), offsets.take_reset("g", "t", 0)), (None, None));
         drop(offsets);
         thread.join();
     }

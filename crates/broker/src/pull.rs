@@ -2,17 +2,15 @@
 //!
 //! Source: `broker/.../processor/PullMessageProcessor.java`.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use log::{DefineError, PullLimits, PullOutcome, QueueNumber, ReadError};
+use log::{DefineError, Log, PullLimits, PullOutcome, QueueNumber, ReadError};
 use protocol::bodies::heartbeat::MessageModel;
 use protocol::codes::ResponseCode;
 use protocol::requests::PullFlags;
 
+use crate::access::{self, AccessError};
 use crate::broker::Broker;
-use crate::membership::{Filter, subscribe_tags};
-use crate::topics::{Permission, Topic};
+use crate::filter::{Filter, FilterError, FilterKind};
+use crate::stats;
 
 /// Most messages in one answer.
 const MESSAGES_MAX: usize = 1024;
@@ -76,6 +74,8 @@ pub enum Found {
     BeforeStart,
     /// The offset lies behind the last message.
     BeyondEnd,
+    /// An operator wants the group to go on elsewhere.
+    Reset,
 }
 
 impl Found {
@@ -85,7 +85,7 @@ impl Found {
             Found::Messages(_) => ResponseCode::SUCCESS,
             Found::NothingMatched => ResponseCode::PULL_RETRY_IMMEDIATELY,
             Found::NothingYet | Found::Empty => ResponseCode::PULL_NOT_FOUND,
-            Found::BeforeStart | Found::BeyondEnd => ResponseCode::PULL_OFFSET_MOVED,
+            Found::BeforeStart | Found::BeyondEnd | Found::Reset => ResponseCode::PULL_OFFSET_MOVED,
         }
     }
 
@@ -98,6 +98,7 @@ impl Found {
             Found::Empty => "NO_MESSAGE_IN_QUEUE",
             Found::BeforeStart => "OFFSET_TOO_SMALL",
             Found::BeyondEnd => "OFFSET_OVERFLOW_BADLY",
+            Found::Reset => "OFFSET_RESET",
         }
     }
 }
@@ -105,37 +106,29 @@ impl Found {
 /// Why a pull is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
-    /// The broker may not be read now.
-    #[error("broker `{0}` may not be read")]
-    BrokerUnreadable(String),
-    /// The group is not there and may not be created.
-    #[error("subscription group `{0}` does not exist")]
-    NoSuchGroup(String),
-    /// The group may not consume.
-    #[error("subscription group `{0}` may not consume")]
-    GroupDisabled(String),
+    /// The group may not read the topic.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The group may not consume as broadcast.
     #[error("subscription group `{0}` may not consume as broadcast")]
     BroadcastDisabled(String),
-    /// The topic is not there.
-    #[error("topic `{0}` does not exist")]
-    NoSuchTopic(String),
-    /// The topic may not be read.
-    #[error("topic `{0}` may not be read")]
-    TopicUnreadable(String),
-    /// The topic does not have that queue.
-    #[error("queue {queue_id} of topic `{topic}` does not exist; it has {queues} to read")]
-    NoSuchQueue {
+    /// The filter of the request cannot be read.
+    #[error(transparent)]
+    Filter(FilterError),
+    /// The filter that the group's heartbeats brought cannot be read.
+    #[error("the subscription of group `{group}` to topic `{topic}` cannot be used: {source}")]
+    GroupFilter {
+        /// Group.
+        group: String,
         /// Topic.
         topic: String,
-        /// Queue that was asked for.
-        queue_id: i32,
-        /// Queues of the topic.
-        queues: i32,
+        /// What is wrong with it.
+        #[source]
+        source: FilterError,
     },
-    /// The filter is of a kind that this broker does not know.
-    #[error("filters of type `{0}` are not supported; TAG is")]
-    UnknownFilter(String),
+    /// Filters on properties are switched off (`enablePropertyFilter`).
+    #[error("The broker does not support consumer to filter message by {0}")]
+    FilterOff(&'static str),
     /// Nobody of the group is connected, or it does not want the topic.
     #[error("subscription group `{group}` has not subscribed to topic `{topic}`")]
     NotSubscribed {
@@ -166,14 +159,11 @@ impl PullError {
     /// The code the client acts on, and the kind of refusal that newer clients read.
     pub fn code(&self) -> (ResponseCode, Option<i32>) {
         match self {
-            Self::BrokerUnreadable(_) => (ResponseCode::NO_PERMISSION, Some(1)),
-            Self::GroupDisabled(_) => (ResponseCode::NO_PERMISSION, Some(2)),
-            Self::TopicUnreadable(_) => (ResponseCode::NO_PERMISSION, Some(3)),
+            Self::Access(error) => error.code(),
             Self::BroadcastDisabled(_) => (ResponseCode::NO_PERMISSION, Some(4)),
-            Self::NoSuchGroup(_) => (ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, None),
-            Self::NoSuchTopic(_) => (ResponseCode::TOPIC_NOT_EXIST, None),
-            Self::NoSuchQueue { .. } => (ResponseCode::INVALID_PARAMETER, None),
-            Self::UnknownFilter(_) | Self::Queue(_) | Self::Read(_) => (ResponseCode::SYSTEM_ERROR, None),
+            Self::FilterOff(_) | Self::Queue(_) | Self::Read(_) => (ResponseCode::SYSTEM_ERROR, None),
+            Self::Filter(_) => (ResponseCode::SUBSCRIPTION_PARSE_FAILED, None),
+            Self::GroupFilter { .. } => (ResponseCode::FILTER_DATA_NOT_EXIST, None),
             Self::NotSubscribed { .. } => (ResponseCode::SUBSCRIPTION_NOT_EXIST, None),
             Self::OldSubscription { .. } => (ResponseCode::SUBSCRIPTION_NOT_LATEST, None),
         }
@@ -182,17 +172,9 @@ impl PullError {
 
 /// Checks a pull and appends what it finds to `out`.
 pub fn pull(broker: &Broker, request: &PullRequest, out: &mut Vec<u8>) -> Result<Pulled, PullError> {
-    if !Permission(broker.permission.load(Ordering::Relaxed)).can_read() {
-        return Err(PullError::BrokerUnreadable(broker.config.broker_name.clone()));
-    }
-    let group = broker
-        .groups
-        .get_or_create(&request.group, broker.clock.now_ms())
-        .ok_or_else(|| PullError::NoSuchGroup(request.group.clone()))?;
-    if !group.consume_enable {
-        return Err(PullError::GroupDisabled(request.group.clone()));
-    }
-    let topic = readable_topic(broker, request)?;
+    let group = access::consuming_group(broker, &request.group)?;
+    let topic = access::readable_topic(broker, &request.topic)?;
+    access::check_queue(&topic, request.queue_id)?;
     let filter = filter_of(broker, request, group.consume_broadcast_enable)?;
     let mut pulled = Pulled {
         queue: None,
@@ -205,6 +187,15 @@ pub fn pull(broker: &Broker, request: &PullRequest, out: &mut Vec<u8>) -> Result
     };
     let queue = broker.queue_number(&topic, request.queue_id)?;
     pulled.queue = Some(queue);
+    // Whoever asked for the group's offset since then is there already.
+    let reset = broker.offsets.take_reset(&request.group, &request.topic, request.queue_id);
+    if let Some(offset) = reset.filter(|offset| *offset != request.offset) {
+        let offsets = broker.log.offsets(queue);
+        pulled.found = Found::Reset;
+        (pulled.min_offset, pulled.max_offset) = (offsets.min as i64, offsets.max as i64);
+        pulled.next_offset = offset;
+        return Ok(pulled);
+    }
     let Ok(offset) = u64::try_from(request.offset) else {
         let offsets = broker.log.offsets(queue);
         pulled.found = Found::BeforeStart;
@@ -217,7 +208,11 @@ pub fn pull(broker: &Broker, request: &PullRequest, out: &mut Vec<u8>) -> Result
         max_messages: (request.max_messages.max(1) as usize).min(MESSAGES_MAX),
         max_bytes: request.max_bytes.map_or(BYTES_MAX, |bytes| (bytes.max(0) as usize).min(BYTES_MAX)),
     };
-    let read = broker.log.pull(queue, offset, limits, &|tag_hash| filter.accepts(tag_hash), out)?;
+    let before = out.len();
+    let read = read_matching(&broker.log, queue, offset, limits, &filter, out)?;
+    if let PullOutcome::Found { count } = read.outcome {
+        stats::count_got(broker, &topic, &request.group, count, out.len() - before);
+    }
     pulled.found = match read.outcome {
         PullOutcome::Found { count } => Found::Messages(count),
         PullOutcome::NothingMatched => Found::NothingMatched,
@@ -234,28 +229,27 @@ pub fn pull(broker: &Broker, request: &PullRequest, out: &mut Vec<u8>) -> Result
     Ok(pulled)
 }
 
-fn readable_topic(broker: &Broker, request: &PullRequest) -> Result<Arc<Topic>, PullError> {
-    let topic = broker.topics.get(&request.topic).ok_or_else(|| PullError::NoSuchTopic(request.topic.clone()))?;
-    if !topic.settings.permission.can_read() {
-        return Err(PullError::TopicUnreadable(request.topic.clone()));
+/// Reads records of a queue that pass a filter. Tags are compared by their hashes only, conditions on properties exactly.
+pub fn read_matching(
+    log: &Log,
+    queue: QueueNumber,
+    offset: u64,
+    limits: PullLimits,
+    filter: &Filter,
+    out: &mut Vec<u8>,
+) -> Result<log::Pulled, ReadError> {
+    let accept = |tag_hash| filter.may_match(tag_hash);
+    if filter.needs_properties() {
+        log.pull_tested(queue, offset, limits, &accept, &|record| filter.matches(&record.properties()), out)
+    } else {
+        log.pull(queue, offset, limits, &accept, out)
     }
-    if !(0..topic.settings.read_queues).contains(&request.queue_id) {
-        return Err(PullError::NoSuchQueue {
-            topic: request.topic.clone(),
-            queue_id: request.queue_id,
-            queues: topic.settings.read_queues,
-        });
-    }
-    Ok(topic)
 }
 
 /// The filter of the request itself, or that of the group's heartbeats.
 fn filter_of(broker: &Broker, request: &PullRequest, broadcast_allowed: bool) -> Result<Filter, PullError> {
     if let Some((kind, expression)) = &request.subscription {
-        if !is_tag_type(kind) {
-            return Err(PullError::UnknownFilter(kind.clone()));
-        }
-        return Ok(subscribe_tags(&request.topic, expression, request.sub_version).filter);
+        return read_filter(broker, FilterKind::parse(kind).map_err(PullError::Filter)?, expression);
     }
     let not_subscribed = || PullError::NotSubscribed { group: request.group.clone(), topic: request.topic.clone() };
     let membership = broker.membership();
@@ -271,13 +265,24 @@ fn filter_of(broker: &Broker, request: &PullRequest, broadcast_allowed: bool) ->
             wanted: request.sub_version,
         });
     }
-    if !is_tag_type(&subscription.expression_type) {
-        return Err(PullError::UnknownFilter(subscription.expression_type.clone()));
+    match &subscription.filter {
+        Ok(filter) if filter.needs_properties() && !broker.config.property_filter.get() => Err(off()),
+        Ok(filter) => Ok(filter.clone()),
+        Err(source) => {
+            let (group, topic) = (request.group.clone(), request.topic.clone());
+            Err(PullError::GroupFilter { group, topic, source: source.clone() })
+        }
     }
-    Ok(subscription.filter.clone())
 }
 
-/// Whether an expression type means tags; absent counts as tags.
-pub fn is_tag_type(kind: &str) -> bool {
-    kind.is_empty() || kind == "TAG"
+fn off() -> PullError {
+    PullError::FilterOff(FilterKind::Sql92.name())
+}
+
+/// Reads the filter of a request, if filters of its kind are allowed.
+pub fn read_filter(broker: &Broker, kind: FilterKind, expression: &str) -> Result<Filter, PullError> {
+    if kind == FilterKind::Sql92 && !broker.config.property_filter.get() {
+        return Err(off());
+    }
+    broker.filters.get(kind, expression).map_err(PullError::Filter)
 }

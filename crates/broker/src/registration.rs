@@ -1,7 +1,7 @@
 //! Keeping nameservers informed: every one of them, for ever, at once when topics change.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ const TOPICS_PER_REQUEST: usize = 2_000;
 pub struct Registrations {
     /// Changes of topics so far.
     news: watch::Sender<u64>,
+    /// How many of them changed what every topic looks like from outside.
+    of_all: AtomicU64,
     told: Mutex<Told>,
 }
 
@@ -50,15 +52,20 @@ struct Waiting {
 
 impl Registrations {
     /// Topics were created or changed.
-    pub fn topics_changed(&self, names: &[&str]) {
-        tracing::debug!(?names, "topics changed");
+    pub fn topics_changed(&self) {
         self.news.send_modify(|count| *count += 1);
+    }
+
+    /// Something changed that every topic shows: nameservers hear of all of them again.
+    pub fn every_topic_changed(&self) {
+        self.of_all.fetch_add(1, Ordering::Relaxed);
+        self.topics_changed();
     }
 
     /// Calls `then` once every nameserver that we are registered with has heard of all changes so far, or after a
     /// second: a client that asks for the route the moment its first send is answered finds it.
     pub fn when_told(&self, now_ms: i64, then: impl FnOnce() + Send + 'static) {
-        let change = *self.news.borrow();
+        let change = self.changes();
         let mut told = self.lock();
         if told.heard.values().all(|heard| *heard >= change) {
             drop(told);
@@ -73,13 +80,23 @@ impl Registrations {
         self.release(|waiting, _| waiting.deadline_ms <= now_ms);
     }
 
+    /// How often topics have changed since the start.
+    pub fn changes(&self) -> u64 {
+        *self.news.borrow()
+    }
+
     /// A nameserver has heard of so many changes, or we are registered with it no more.
-    fn note(&self, nameserver: &str, heard: Option<u64>) {
+    pub fn note(&self, nameserver: &str, heard: Option<u64>) {
         match heard {
             Some(heard) => self.lock().heard.insert(nameserver.to_owned(), heard),
             None => self.lock().heard.remove(nameserver),
         };
         self.release(|waiting, heard| heard.values().all(|heard| *heard >= waiting.change));
+    }
+
+    /// Nameservers that have heard of us and not lost us since.
+    pub fn registered_with(&self) -> HashSet<String> {
+        self.lock().heard.keys().cloned().collect()
     }
 
     fn release(&self, ready: impl Fn(&Waiting, &HashMap<String, u64>) -> bool) {
@@ -106,8 +123,13 @@ pub async fn keep_registered(broker: Arc<Broker>, nameserver: String) {
     let mut channel = None;
     // Changes of the table up to this one are known to the nameserver; `None` when it has to hear everything.
     let mut heard = None;
+    let mut of_all = 0;
     while !broker.shutdown.is_cancelled() {
         let change = *news.borrow_and_update();
+        let of_all_now = broker.registrations.of_all.load(Ordering::Relaxed);
+        if of_all != of_all_now {
+            (of_all, heard) = (of_all_now, None);
+        }
         let version = broker.topics.version();
         let outcome = tokio::select! {
             outcome = register(&broker, &nameserver, &mut channel, heard, version) => outcome,
@@ -115,7 +137,7 @@ pub async fn keep_registered(broker: Arc<Broker>, nameserver: String) {
         };
         known = known.after(&nameserver, &outcome);
         broker.registrations.note(&nameserver, outcome.is_ok().then_some(change));
-        let wait = if outcome.is_ok() { broker.config.register_period } else { RETRY };
+        let wait = if outcome.is_ok() { broker.config.register_period.get() } else { RETRY };
         heard = outcome.is_ok().then_some(version.counter);
         if outcome.is_err() {
             channel = None;
@@ -185,10 +207,15 @@ async fn register(
     }
     let Some(channel) = channel else { return Ok(()) };
     let heard = heard.filter(|_| connected);
-    for body in bodies(broker, heard, version) {
-        registration(broker, body).send(channel, PATIENCE).await.map_err(|error| chain(&error))?;
+    for registration in registrations(broker, heard, version) {
+        registration.send(channel, PATIENCE).await.map_err(|error| chain(&error))?;
     }
     Ok(())
+}
+
+/// What to tell a nameserver that has heard of the changes up to `heard`, or of nothing: one request or more.
+pub fn registrations(broker: &Broker, heard: Option<i64>, version: TableVersion) -> Vec<BrokerRegistration> {
+    bodies(broker, heard, version).into_iter().map(|body| registration(broker, body)).collect()
 }
 
 /// An error with everything that caused it, on one line.
@@ -204,6 +231,7 @@ fn registration(broker: &Broker, body: Vec<u8>) -> BrokerRegistration {
         cluster_name: config.cluster_name.clone(),
         broker_name: config.broker_name.clone(),
         broker_addr: broker.store_host.to_string(),
+        address_is_default: config.advertised_by_default,
         broker_id: config.broker_id,
         ha_server_addr: Some(std::net::SocketAddr::new(config.advertised_ip, ha_port).to_string()),
         heartbeat_timeout: None,
@@ -214,7 +242,7 @@ fn registration(broker: &Broker, body: Vec<u8>) -> BrokerRegistration {
 /// Bodies that tell of the topics that changed after `heard`, or of all. At least one, since a registration is a sign
 /// of life too.
 fn bodies(broker: &Broker, heard: Option<i64>, version: TableVersion) -> Vec<Vec<u8>> {
-    let permission = broker.permission.load(Ordering::Relaxed);
+    let permission = broker.config.permission.get();
     let changed = broker.topics.all().into_values().filter(|topic| heard.is_none_or(|heard| topic.change > heard));
     let mut topics: Vec<TopicConfig> = changed
         .map(|topic| {
@@ -278,7 +306,7 @@ mod tests {
     #[test]
     fn an_answer_waits_until_every_nameserver_that_listens_has_heard() {
         let registrations = Registrations::default();
-        registrations.topics_changed(&["a"]);
+        registrations.topics_changed();
         let nobody_listens = waiter(&registrations, 0);
         assert_eq!(nobody_listens.load(Ordering::Relaxed), 1);
         registrations.note("one", Some(0));
@@ -294,7 +322,7 @@ mod tests {
     fn nobody_waits_for_a_nameserver_that_is_gone_or_slow() {
         let registrations = Registrations::default();
         registrations.note("one", Some(0));
-        registrations.topics_changed(&["a"]);
+        registrations.topics_changed();
         let (gone, slow) = (waiter(&registrations, 0), waiter(&registrations, 500));
         registrations.give_up_telling(TELL_MAX_MS);
         assert_eq!((gone.load(Ordering::Relaxed), slow.load(Ordering::Relaxed)), (1, 0));

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use log::LogPosition;
+use log::{Due, LogPosition};
 use protocol::properties;
 use protocol::record::{NewRecord, Record, java_string_hash};
 
@@ -28,8 +28,13 @@ pub fn push_again(broker: &Arc<Broker>, position: LogPosition, appends: &mut App
     let queue = broker.queue_number(&topic, record.queue_id())?;
     let given = record.properties();
     let due_ms: Option<i64> = given.get(properties::TIMER_OUT_MS).and_then(|due| due.parse().ok());
-    if due_ms.is_some_and(|due_ms| due_ms <= broker.clock.now_ms().saturating_add(DUE_SOON_MS)) {
-        return Ok(());
+    if let Some(due_ms) = due_ms {
+        // What somebody takes back at this moment must not live on as a copy.
+        let is_soon = due_ms <= broker.clock.now_ms().saturating_add(DUE_SOON_MS);
+        if is_soon || !broker.log.take_waiting(Due { due_ms, position, size: record.size() }) {
+            return Ok(());
+        }
+        appends.marks.push((appends.batch.len(), Mark::Takes { position }));
     }
     let copy = NewRecord {
         topic: record.topic(),
@@ -73,11 +78,13 @@ pub fn moved(broker: &Broker, appends: &Appends) {
     }
 }
 
-/// Half messages that were to be moved stay where they are.
+/// What was to be moved stays where it is.
 pub fn put_back(broker: &Broker, appends: &Appends) {
     for (_, mark) in &appends.marks {
-        if let Mark::Decides { position, half } = mark {
-            broker.transactions().stored(*position, half.clone());
+        match mark {
+            Mark::Decides { position, half } => broker.transactions().stored(*position, half.clone()),
+            Mark::Takes { position } => broker.log.handed_back(*position),
+            Mark::Half { .. } => {}
         }
     }
 }

@@ -3,14 +3,27 @@
 //! Requests that append (sends, hand-backs, decisions) are gathered over all frames of a read, appended in one call
 //! and answered together; everything else is answered one by one. An unknown code is answered, never dropped.
 
+mod absent;
+mod acks;
 mod appending;
+mod assignments;
 mod call;
 mod clients;
+mod consume_queue;
+mod consumption;
 mod groups;
+mod maintenance;
 mod offsets;
 mod operation;
+mod pops;
 mod pulls;
 mod queries;
+mod relays;
+mod replication;
+mod replies;
+mod resets;
+mod settings;
+mod timing;
 mod topics;
 
 use std::cell::RefCell;
@@ -20,8 +33,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use metrics::Stopwatch;
 use net::{CloseReason, Connection, Door, Inbound, Outbound};
-use protocol::codes::{RequestCode, ResponseCode};
+use protocol::codes::RequestCode;
 use protocol::frame::{Codec, Frame};
 use protocol::header::{FieldSpans, Header, HeaderError};
 use tower::Service;
@@ -30,7 +44,8 @@ use crate::broker::Broker;
 use appending::AppendingTurn;
 use call::{Call, Refusal};
 
-pub use pulls::answer_held_pulls;
+pub use pops::{WokenPops, answer_ready_pops, answer_woken_pops};
+pub use pulls::{answer_held_pulls, answer_ready_pulls};
 
 /// The door. Clones open the same broker.
 #[derive(Clone)]
@@ -60,6 +75,7 @@ impl Door for RemotingDoor {
         }
         broker.connections.remove(connection);
         broker.pulls.forget(connection);
+        broker.client_requests.gone(connection.id());
         let effects = broker.membership().disconnected(connection.id());
         broker.carry_out(effects);
     }
@@ -129,6 +145,9 @@ impl RemotingService {
             }
         };
         if header.is_response() {
+            self.broker
+                .client_requests
+                .answered(connection.id(), header.opaque, || call::client_answer(&header, frame.body));
             return true;
         }
         let before = replies.len();
@@ -136,17 +155,22 @@ impl RemotingService {
             Call { broker: &self.broker, connection, header: &header, codec, body: frame.body, out: replies };
         if appending::is_appending(RequestCode(header.code)) {
             turn.admit(&mut call);
+            if let (true, Some(stopwatch)) = (before < call.out.len(), turn.since()) {
+                timing::note(&self.broker, header.code, codec, &call.out[before..], stopwatch);
+            }
         } else {
             if !turn.is_empty() {
                 // What was sent before on this connection comes first.
                 *turn = std::mem::take(turn).append(&self.broker, call.out);
             }
             let end = call.out.len();
+            let stopwatch = Stopwatch::start();
             let outcome = dispatch(&mut call);
             if let Err(refusal) = outcome {
                 call.out.truncate(end);
                 call.refuse(refusal);
             }
+            timing::note(&self.broker, header.code, codec, &call.out[end..], stopwatch);
             if header.is_oneway() {
                 call.out.truncate(end);
             }
@@ -163,6 +187,16 @@ fn dispatch(call: &mut Call<'_>) -> Result<(), Refusal> {
     use RequestCode as Code;
     match RequestCode(call.header.code) {
         Code::PULL_MESSAGE | Code::LITE_PULL_MESSAGE => pulls::pull(call),
+        Code::POP_MESSAGE => pops::pop(call),
+        Code::PEEK_MESSAGE => pops::peek(call),
+        Code::NOTIFICATION => pops::notification(call),
+        Code::POLLING_INFO => pops::polling_info(call),
+        Code::ACK_MESSAGE => acks::acknowledge(call),
+        Code::BATCH_ACK_MESSAGE => acks::acknowledge_batch(call),
+        Code::CHANGE_MESSAGE_INVISIBLETIME => acks::change_invisible_time(call),
+        Code::QUERY_ASSIGNMENT => assignments::query(call),
+        Code::SET_MESSAGE_REQUEST_MODE => assignments::set_mode(call),
+        Code::GET_ALL_MESSAGE_REQUEST_MODE => assignments::all_modes(call),
         Code::QUERY_CONSUMER_OFFSET => offsets::query_consumer_offset(call),
         Code::UPDATE_CONSUMER_OFFSET => offsets::update_consumer_offset(call),
         Code::GET_MAX_OFFSET => offsets::max_offset(call),
@@ -173,12 +207,21 @@ fn dispatch(call: &mut Call<'_>) -> Result<(), Refusal> {
         Code::UNREGISTER_CLIENT => clients::unregister(call),
         Code::GET_CONSUMER_LIST_BY_GROUP => clients::consumer_list(call),
         Code::CHECK_CLIENT_CONFIG => clients::check_client(call),
+        Code::GET_PRODUCER_CONNECTION_LIST => clients::producer_connections(call),
+        Code::GET_ALL_PRODUCER_INFO => clients::all_producers(call),
         Code::GET_CONSUMER_CONNECTION_LIST => clients::consumer_connections(call),
         Code::LOCK_BATCH_MQ => clients::lock_queues(call),
         Code::UNLOCK_BATCH_MQ => clients::unlock_queues(call),
+        Code::GET_CONSUMER_RUNNING_INFO => relays::running_info(call),
+        Code::CONSUME_MESSAGE_DIRECTLY => relays::consume_directly(call),
+        Code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => relays::consumer_status(call),
+        Code::INVOKE_BROKER_TO_RESET_OFFSET => resets::reset(call),
+        Code::SEND_REPLY_MESSAGE | Code::SEND_REPLY_MESSAGE_V2 => replies::send_reply(call),
         Code::VIEW_MESSAGE_BY_ID => queries::view_message(call),
         Code::QUERY_MESSAGE => queries::query_message(call),
         Code::UPDATE_AND_CREATE_TOPIC => topics::create(call),
+        Code::UPDATE_AND_CREATE_TOPIC_LIST => topics::create_many(call),
+        Code::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => topics::system(call),
         Code::DELETE_TOPIC_IN_BROKER => topics::delete(call),
         Code::GET_ALL_TOPIC_CONFIG => topics::all(call),
         Code::GET_TOPIC_CONFIG => topics::one(call),
@@ -188,12 +231,31 @@ fn dispatch(call: &mut Call<'_>) -> Result<(), Refusal> {
         Code::DELETE_SUBSCRIPTIONGROUP => groups::delete(call),
         Code::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => groups::all(call),
         Code::GET_SUBSCRIPTIONGROUP_CONFIG => groups::one(call),
-        Code::GET_CONSUME_STATS => groups::consume_stats(call),
+        Code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => groups::create_many(call),
+        Code::GET_CONSUME_STATS => consumption::stats_of_group(call),
+        Code::GET_BROKER_CONSUME_STATS => consumption::stats_of_broker(call),
+        Code::QUERY_CONSUME_TIME_SPAN => consumption::time_spans(call),
+        Code::QUERY_CORRECTION_OFFSET => consumption::correction_offsets(call),
+        Code::CLONE_GROUP_OFFSET => consumption::clone_offsets(call),
+        Code::QUERY_TOPICS_BY_CONSUMER => consumption::topics_of_consumer(call),
+        Code::QUERY_SUBSCRIPTION_BY_CONSUMER => consumption::subscription_of_consumer(call),
+        Code::GET_ALL_CONSUMER_OFFSET => consumption::all_offsets(call),
+        Code::QUERY_CONSUME_QUEUE => consume_queue::query(call),
+        Code::GET_ALL_DELAY_OFFSET => replication::delay_offsets(call),
+        Code::GET_TIMER_CHECK_POINT => replication::timer_checkpoint(call),
+        Code::GET_BROKER_HA_STATUS => replication::status(call),
+        Code::CLEAN_EXPIRED_CONSUMEQUEUE => maintenance::clean_consume_queues(call),
+        Code::CLEAN_UNUSED_TOPIC => maintenance::clean_topics(call),
+        Code::DELETE_EXPIRED_COMMITLOG => maintenance::clean_commit_log(call),
+        Code::GET_COLD_DATA_FLOW_CTR_INFO => absent::cold_data(call),
+        Code::GET_BROKER_LITE_INFO => absent::lite_info(call),
         Code::GET_BROKER_RUNTIME_INFO => operation::runtime_info(call),
-        Code::GET_BROKER_CONFIG => operation::config(call),
+        Code::VIEW_BROKER_STATS_DATA => operation::statistics(call),
+        Code::GET_BROKER_CONFIG => settings::show(call),
+        Code::UPDATE_BROKER_CONFIG => settings::change(call),
         code => {
             call.broker.counters.unknown_requests.fetch_add(1, Ordering::Relaxed);
-            Err(Refusal::new(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, format!("request code {code} is not supported")))
+            Err(absent::refusal(code))
         }
     }
 }

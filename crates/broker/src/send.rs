@@ -15,10 +15,25 @@ use protocol::record::{EncodeError, NewRecord, PROPERTIES_BYTES_MAX, java_string
 use protocol::sys_flag::{SysFlag, TransactionState};
 
 use crate::broker::Broker;
+use crate::config::Flush;
 use crate::delay::{self, Delay, DelayError};
 use crate::names::{self, NameError};
+use crate::recall;
 use crate::topics::{Permission, Topic, TopicSettings};
 use crate::writer::{Appends, Mark, WriteError};
+
+/// Into which queue a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueChoice<'a> {
+    /// That one.
+    Given(i32),
+    /// The one whose turn it is, by a number that counts on: the same number is the same queue.
+    Turn(i32),
+    /// The one where all messages of the group go, as long as the topic has as many queues.
+    OfGroup(&'a str),
+    /// The higher the priority the higher the queue, as far as there are queues.
+    OfPriority(i32),
+}
 
 /// A message as it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +44,8 @@ pub struct SendRequest<'a> {
     pub template: &'a str,
     /// Queues that an auto-created topic should get.
     pub template_queues: i32,
-    /// Queue; negative lets the broker choose.
-    pub queue_id: i32,
+    /// Queue.
+    pub queue: QueueChoice<'a>,
     /// System flag.
     pub sys_flag: SysFlag,
     /// When the client made the message, in milliseconds since 1970.
@@ -62,6 +77,9 @@ pub struct Admitted {
     pub records: usize,
     /// Where its unique id lies in [`Appends::unique_ids`]; empty for a batch that was sent without.
     pub unique_id: (u32, u32),
+    /// Where the handle by which it can be taken back lies in [`Appends::recall_handles`]; empty for all but a message
+    /// that is due at a time of the client's choice.
+    pub recall_handle: (u32, u32),
 }
 
 /// Why a message is refused. The text goes to the client as the remark of the answer.
@@ -185,15 +203,16 @@ pub fn write_code(error: &WriteError) -> ResponseCode {
 /// Checks a message and adds what is to be stored of it to `appends`.
 pub fn admit(broker: &Broker, request: &SendRequest<'_>, appends: &mut Appends) -> Result<Admitted, SendError> {
     let topic = writable_topic(broker, request, &mut appends.created_topic)?;
-    let queue_id = pick_queue(broker, &topic, request.queue_id)?;
-    if request.body.len() > broker.config.max_message_bytes {
-        return Err(SendError::BodyTooLarge { size: request.body.len(), limit: broker.config.max_message_bytes });
+    let queue_id = pick_queue(&topic, request.queue)?;
+    if request.body.len() > broker.config.max_message_bytes.get() {
+        return Err(SendError::BodyTooLarge { size: request.body.len(), limit: broker.config.max_message_bytes.get() });
     }
     if request.properties.len() > PROPERTIES_BYTES_MAX {
         return Err(SendError::PropertiesTooLarge { size: request.properties.len(), limit: PROPERTIES_BYTES_MAX });
     }
     let first_record = appends.batch.len();
     let id_start = appends.unique_ids.len() as u32;
+    let handle_start = appends.recall_handles.len() as u32;
     if request.batch {
         admit_batch(broker, request, &topic, queue_id, appends)?;
         // Java gives the batch itself an id, beside those of its messages.
@@ -203,7 +222,8 @@ pub fn admit(broker: &Broker, request: &SendRequest<'_>, appends: &mut Appends) 
         admit_one(broker, request, topic, queue_id, appends)?;
     }
     let unique_id = (id_start, appends.unique_ids.len() as u32);
-    Ok(Admitted { queue_id, first_record, records: appends.batch.len() - first_record, unique_id })
+    let recall_handle = (handle_start, appends.recall_handles.len() as u32);
+    Ok(Admitted { queue_id, first_record, records: appends.batch.len() - first_record, unique_id, recall_handle })
 }
 
 fn writable_topic(broker: &Broker, request: &SendRequest<'_>, created: &mut bool) -> Result<Arc<Topic>, SendError> {
@@ -219,7 +239,7 @@ fn writable_topic(broker: &Broker, request: &SendRequest<'_>, created: &mut bool
     if !names::is_sendable(name) {
         return Err(SendError::Forbidden(name.to_owned()));
     }
-    if topic.settings.ordered && !Permission(broker.permission.load(Ordering::Relaxed)).can_write() {
+    if topic.settings.ordered && !Permission(broker.config.permission.get()).can_write() {
         return Err(SendError::BrokerReadOnly(broker.config.broker_name.clone()));
     }
     Ok(topic)
@@ -249,18 +269,28 @@ fn create_topic(broker: &Broker, request: &SendRequest<'_>) -> Result<Arc<Topic>
     Ok(topic)
 }
 
-fn pick_queue(broker: &Broker, topic: &Topic, queue_id: i32) -> Result<i32, SendError> {
-    if queue_id >= topic.queue_count() {
-        return Err(SendError::NoSuchQueue {
-            topic: topic.settings.name.clone(),
-            queue_id,
-            queues: topic.queue_count(),
-        });
+fn pick_queue(topic: &Topic, choice: QueueChoice<'_>) -> Result<i32, SendError> {
+    let write_queues = topic.settings.write_queues.max(1);
+    match choice {
+        QueueChoice::Given(queue_id) if (0..topic.queue_count()).contains(&queue_id) => Ok(queue_id),
+        QueueChoice::Given(queue_id) => {
+            Err(SendError::NoSuchQueue { topic: topic.settings.name.clone(), queue_id, queues: topic.queue_count() })
+        }
+        QueueChoice::Turn(turn) => Ok(turn.rem_euclid(write_queues)),
+        QueueChoice::OfGroup(group) => Ok(jump_hash(i64::from(java_string_hash(group)) as u64, write_queues)),
+        QueueChoice::OfPriority(priority) => Ok(priority.clamp(0, write_queues - 1)),
     }
-    if queue_id >= 0 {
-        return Ok(queue_id);
+}
+
+/// Jump consistent hash (Lamping and Veach, 2014): when queues are added, no key moves between old ones.
+fn jump_hash(mut key: u64, buckets: i32) -> i32 {
+    let (mut bucket, mut next) = (0_i64, 0_i64);
+    while next < i64::from(buckets) {
+        bucket = next;
+        key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
+        next = ((bucket + 1) as f64 * ((1_u64 << 31) as f64 / ((key >> 33) + 1) as f64)) as i64;
     }
-    Ok(broker.next_turn() % topic.settings.write_queues.max(1))
+    bucket as i32
 }
 
 fn admit_one(
@@ -290,7 +320,7 @@ fn admit_one(
     }
     let is_retry = request.reconsume_times > 0 && matches!(delay, Some(Delay { level: Some(_), .. }));
     let is_half = half.is_some_and(|value| value.eq_ignore_ascii_case("true")) && !is_retry;
-    if is_half && broker.config.reject_transactions {
+    if is_half && broker.config.reject_transactions.get() {
         return Err(SendError::TransactionsRefused);
     }
     let sys_flag = if is_half { request.sys_flag.with_transaction(TransactionState::None) } else { request.sys_flag };
@@ -308,6 +338,7 @@ fn admit_one(
     };
     let mut stored = std::mem::take(&mut appends.stored);
     stored.clear();
+    let id_start = appends.unique_ids.len();
     store_properties(broker, request.properties, unique_id, &mut stored, &mut appends.unique_ids);
     let pushed = if is_half {
         draft.push_half(broker, &mut stored, appends)
@@ -315,7 +346,14 @@ fn admit_one(
         draft.push(broker, &mut stored, delay, appends)
     };
     appends.stored = stored;
-    pushed
+    pushed?;
+    if let (false, Some(Delay { due_ms, level: None })) = (is_half || names::is_retry(request.topic), delay)
+        && let Ok(unique_id) = std::str::from_utf8(&appends.unique_ids[id_start..])
+    {
+        let handle = recall::handle(broker, request.topic, due_ms, unique_id).to_string();
+        appends.recall_handles.extend_from_slice(handle.as_bytes());
+    }
+    Ok(())
 }
 
 /// The dead-letter topic, when a message that a client sends to a retry topic itself was handed back too often.
@@ -366,6 +404,7 @@ fn admit_batch(
     if messages.is_empty() {
         return Err(SendError::NoBody(request.topic.to_owned()));
     }
+    let count = messages.len();
     for message in messages {
         let [unique_id, tag] = Properties::new(message.properties).get_many([properties::UNIQ_KEY, properties::TAGS]);
         let mut stored = std::mem::take(&mut appends.stored);
@@ -391,6 +430,7 @@ fn admit_batch(
         appends.stored = stored;
         pushed?;
     }
+    appends.puts.came_together(count);
     Ok(())
 }
 
@@ -472,6 +512,9 @@ impl Draft<'_> {
             let queue = broker.queue_number(self.topic, self.queue_id)?;
             return self.push_record(broker, self.topic, self.queue_id, queue, stored, None, appends);
         };
+        self.topic.tallies.delayed.fetch_add(1, Ordering::Relaxed);
+        let delay_s = (delay.due_ms - broker.clock.now_ms()).max(0) as u64 / 1000;
+        broker.counters.wait_times.delay.observe(delay_s);
         self.push_origin(stored);
         properties::push(stored, properties::TIMER_OUT_MS, &delay.due_ms.to_string());
         let (waiting, queue_id) = match delay.level {
@@ -537,8 +580,14 @@ impl Draft<'_> {
             body: self.body,
             properties: stored,
         };
+        let before = appends.batch.bytes();
         appends.batch.push(record, queue, self.tag_hash, due_ms)?;
+        appends.puts.note(&topic.tallies, appends.batch.bytes() - before);
         appends.has_due |= due_ms.is_some();
+        let flush = self.topic.flush.unwrap_or(broker.config.flush);
+        if appends.flush != Some(Flush::Sync) {
+            appends.flush = Some(flush);
+        }
         Ok(())
     }
 }

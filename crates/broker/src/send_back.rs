@@ -11,10 +11,11 @@ use protocol::properties;
 use protocol::record::{Record, RecordError};
 
 use crate::broker::Broker;
-use crate::delay;
+use crate::delay::{self, Delay};
 use crate::names;
 use crate::send::{Draft, SendError};
-use crate::topics::{Permission, TopicSettings};
+use crate::stats::Counted;
+use crate::topics::{Permission, Topic, TopicSettings};
 use crate::writer::Appends;
 
 /// A message that is handed back.
@@ -82,7 +83,7 @@ pub fn send_back(broker: &Broker, request: &SendBack, appends: &mut Appends) -> 
         .groups
         .get_or_create(&request.group, now_ms)
         .ok_or_else(|| SendBackError::NoSuchGroup(request.group.clone()))?;
-    if !Permission(broker.permission.load(std::sync::atomic::Ordering::Relaxed)).can_write() {
+    if !Permission(broker.config.permission.get()).can_write() {
         return Err(SendBackError::BrokerReadOnly(broker.config.broker_name.clone()));
     }
     if group.retry_queues <= 0 {
@@ -107,21 +108,56 @@ pub fn send_back(broker: &Broker, request: &SendBack, appends: &mut Appends) -> 
         let level = if request.delay_level == 0 { times.saturating_add(3) } else { request.delay_level };
         (topic, queue_id, Some(delay::at_level(broker, level.max(1) as usize)))
     };
-    let level = delay.and_then(|delay| delay.level);
+    push_copy(broker, &topic, queue_id, &record, times.saturating_add(1), delay, appends)?;
+    count(broker, &request.group, &record);
+    Ok(())
+}
+
+/// A message counts for the topic that its consumer had it from.
+fn count(broker: &Broker, group: &str, record: &Record<'_>) {
+    let given = record.properties();
+    let topic = given.get(properties::RETRY_TOPIC).unwrap_or_else(|| record.topic());
+    if let Some(topic) = broker.topics.get(topic) {
+        let counted = Counted { messages: 1, bytes: u64::from(record.size()), times: 1 };
+        topic.tallies.with_group(group, |of_group| of_group.sent_back.add(counted));
+    }
+}
+
+/// Adds a message that a group gives up on to `appends`, as a dead letter of the group.
+pub fn push_dead_letter(
+    broker: &Broker,
+    group: &str,
+    record: &Record<'_>,
+    reconsume_times: i32,
+    appends: &mut Appends,
+) -> Result<(), SendError> {
+    let topic = broker.dead_letter_topic(group);
+    push_copy(broker, &topic, 0, record, reconsume_times, None, appends)
+}
+
+fn push_copy(
+    broker: &Broker,
+    topic: &Arc<Topic>,
+    queue_id: i32,
+    record: &Record<'_>,
+    reconsume_times: i32,
+    delay: Option<Delay>,
+    appends: &mut Appends,
+) -> Result<(), SendError> {
     let draft = Draft {
-        topic: &topic,
+        topic,
         queue_id,
         flag: record.flag(),
         sys_flag: record.sys_flag(),
         born_ms: record.born_timestamp_ms(),
         born_host: record.born_host(),
-        reconsume_times: times.saturating_add(1),
+        reconsume_times,
         settles: 0,
         tag_hash: record.tag_hash(),
         body: record.body(),
     };
-    draft.push(broker, &mut copied_properties(&record, level), delay, appends)?;
-    Ok(())
+    let level = delay.and_then(|delay| delay.level);
+    draft.push(broker, &mut copied_properties(record, level), delay, appends)
 }
 
 fn read(broker: &Broker, position: i64) -> Result<Vec<u8>, SendBackError> {

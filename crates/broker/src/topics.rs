@@ -2,14 +2,20 @@
 //!
 //! Source: `broker/.../topic/TopicConfigManager.java`.
 
+pub mod attributes;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 
 use log::QueueNumber;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Flush;
+use crate::config::live::Live;
 use crate::meta::{Meta, Stored, Tree};
 use crate::names::{self, NameError};
+use crate::stats::TopicTallies;
+use attributes::AttributeError;
 
 /// Queues that a topic may have for reading or writing.
 pub const QUEUES_MAX: i32 = 65_536;
@@ -83,6 +89,65 @@ impl TopicSettings {
     }
 }
 
+/// Attribute of a topic that says when its sends are answered, in place of the broker's `flushDiskType`; with the same
+/// values. Apogee's own.
+pub const FLUSH_ATTRIBUTE: &str = "flush.disk.type";
+
+/// Attribute of a topic that says what kind of message it takes, as upstream has it.
+pub const MESSAGE_TYPE_ATTRIBUTE: &str = "message.type";
+
+/// What kind of message a topic takes, or a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageType {
+    /// Nothing special. A topic that does not say anything takes these.
+    Normal,
+    /// With a message group, within which order is kept.
+    Fifo,
+    /// Due at a given time.
+    Delay,
+    /// Half messages.
+    Transaction,
+    /// With a priority.
+    Priority,
+    /// For a lite topic.
+    Lite,
+    /// Only of topics: any of them.
+    Mixed,
+}
+
+impl MessageType {
+    /// The type of that name; an unknown one is `Normal`, as upstream takes it.
+    fn named(name: &str) -> MessageType {
+        match name.to_ascii_uppercase().as_str() {
+            "FIFO" => MessageType::Fifo,
+            "DELAY" => MessageType::Delay,
+            "TRANSACTION" => MessageType::Transaction,
+            "PRIORITY" => MessageType::Priority,
+            "LITE" => MessageType::Lite,
+            "MIXED" => MessageType::Mixed,
+            _ => MessageType::Normal,
+        }
+    }
+
+    /// The name of it in attributes.
+    pub fn name(self) -> &'static str {
+        match self {
+            MessageType::Normal => "NORMAL",
+            MessageType::Fifo => "FIFO",
+            MessageType::Delay => "DELAY",
+            MessageType::Transaction => "TRANSACTION",
+            MessageType::Priority => "PRIORITY",
+            MessageType::Lite => "LITE",
+            MessageType::Mixed => "MIXED",
+        }
+    }
+
+    /// Whether a topic of this type takes a message of that type.
+    pub fn takes(self, message: MessageType) -> bool {
+        self == MessageType::Mixed || self == message
+    }
+}
+
 /// A topic: its settings, and where the log keeps its queues.
 #[derive(Debug)]
 pub struct Topic {
@@ -90,6 +155,12 @@ pub struct Topic {
     pub settings: TopicSettings,
     /// The change of the table that made it, see [`TableVersion::counter`].
     pub change: i64,
+    /// When its sends are answered, if it says so itself.
+    pub flush: Option<Flush>,
+    /// What kind of message it takes.
+    pub message_type: MessageType,
+    /// What was counted of it; the same for as long as the topic is there.
+    pub tallies: Arc<TopicTallies>,
     queues: Vec<OnceLock<QueueNumber>>,
 }
 
@@ -97,7 +168,11 @@ impl Topic {
     fn new(settings: TopicSettings, change: i64, old: Option<&Topic>) -> Topic {
         let count = settings.read_queues.max(settings.write_queues).max(0) as usize;
         let queues = (0..count).map(|id| old.and_then(|old| old.queues.get(id)).cloned().unwrap_or_default()).collect();
-        Topic { settings, change, queues }
+        let flush = settings.attributes.get(FLUSH_ATTRIBUTE).and_then(|name| Flush::named(name));
+        let message_type = settings.attributes.get(MESSAGE_TYPE_ATTRIBUTE);
+        let message_type = message_type.map_or(MessageType::Normal, |name| MessageType::named(name));
+        let tallies = old.map(|old| old.tallies.clone()).unwrap_or_default();
+        Topic { settings, change, flush, message_type, tallies, queues }
     }
 
     /// Queues that can be written or read, whichever are more.
@@ -144,8 +219,8 @@ pub enum TopicError {
     #[error("permission {0} is not between 0 and 7")]
     Permission(i32),
     /// A change of attributes that makes no sense.
-    #[error("attribute `{0}` starts with neither + nor -, or is empty")]
-    Attribute(String),
+    #[error(transparent)]
+    Attribute(#[from] AttributeError),
 }
 
 /// Counts changes of a table; nameservers and tools compare it (`DataVersion`).
@@ -162,7 +237,7 @@ pub struct Topics {
     table: RwLock<HashMap<String, Arc<Topic>>>,
     version: Mutex<TableVersion>,
     meta: Meta,
-    auto_create: bool,
+    auto_create: Live<bool>,
 }
 
 impl Topics {
@@ -178,7 +253,7 @@ impl Topics {
             }
         }
         let version = Mutex::new(TableVersion { timestamp_ms: now_ms, counter: 0 });
-        Topics { table: RwLock::new(table), version, meta, auto_create }
+        Topics { table: RwLock::new(table), version, meta, auto_create: auto_create.into() }
     }
 
     /// The topic of that name.
@@ -192,9 +267,24 @@ impl Topics {
         table.iter().map(|(name, topic)| (name.clone(), topic.clone())).collect()
     }
 
+    /// Every topic, in any order.
+    pub fn list(&self) -> Vec<Arc<Topic>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// How often the table changed.
     pub fn version(&self) -> TableVersion {
         *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Allows or forbids that a send creates its topic.
+    pub fn allow_creation(&self, allowed: bool) {
+        self.auto_create.set(allowed);
+    }
+
+    /// Counts a change of what every topic looks like from outside, without one of them being another.
+    pub fn note_change_of_all(&self, now_ms: i64) {
+        self.touch(now_ms);
     }
 
     /// Creates or replaces a topic whose settings were checked by [`check_settings`].
@@ -217,7 +307,7 @@ impl Topics {
 
     /// Creates the topic of a send after its template; `None` if the template does not allow it.
     pub fn create_after(&self, name: &str, template: &str, queues: i32, now_ms: i64) -> Option<Arc<Topic>> {
-        if !self.auto_create {
+        if !self.auto_create.get() {
             return None;
         }
         let template = self.get(template).filter(|template| template.settings.permission.is_template())?;
@@ -273,21 +363,6 @@ pub fn check_settings(settings: &TopicSettings) -> Result<(), TopicError> {
     }
     if !(0..8).contains(&settings.permission.0) {
         return Err(TopicError::Permission(settings.permission.0));
-    }
-    Ok(())
-}
-
-/// Applies `+key=value,-key` to attributes.
-pub fn change_attributes(attributes: &mut BTreeMap<String, String>, changes: &str) -> Result<(), TopicError> {
-    for change in changes.split(',').map(str::trim).filter(|change| !change.is_empty()) {
-        let refused = || TopicError::Attribute(change.to_owned());
-        if let Some(added) = change.strip_prefix('+') {
-            let (key, value) = added.split_once('=').ok_or_else(refused)?;
-            attributes.insert(key.trim().to_owned(), value.trim().to_owned());
-        } else {
-            let key = change.strip_prefix('-').ok_or_else(refused)?;
-            attributes.remove(key.trim());
-        }
     }
     Ok(())
 }
@@ -393,14 +468,5 @@ mod tests {
         assert!(matches!(with(2_000_000_000, 1, 6), Err(TopicError::Queues { what: "read", .. })));
         assert!(matches!(with(1, -1, 6), Err(TopicError::Queues { what: "write", .. })));
         assert_eq!(with(1, 1, 8), Err(TopicError::Permission(8)));
-    }
-
-    #[test]
-    fn attributes_are_added_and_taken_away() {
-        let mut attributes = BTreeMap::new();
-        change_attributes(&mut attributes, "+message.type=FIFO, +a=b").unwrap();
-        change_attributes(&mut attributes, "-a").unwrap();
-        assert_eq!(attributes.into_iter().collect::<Vec<_>>(), [("message.type".to_owned(), "FIFO".to_owned())]);
-        assert!(change_attributes(&mut BTreeMap::new(), "message.type=FIFO").is_err());
     }
 }

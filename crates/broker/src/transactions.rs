@@ -8,6 +8,8 @@ pub mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::BrokerConfig;
+
 /// A half message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Half {
@@ -30,6 +32,17 @@ pub struct CheckSchedule {
     pub interval_ms: i64,
     /// Questions after which the message is given up.
     pub checks_max: u32,
+}
+
+impl CheckSchedule {
+    /// The one that the settings name.
+    pub fn of(config: &BrokerConfig) -> CheckSchedule {
+        CheckSchedule {
+            first_after_ms: config.transaction_timeout.get().as_millis() as i64,
+            interval_ms: config.transaction_check_interval.get().as_millis() as i64,
+            checks_max: config.transaction_check_max.get(),
+        }
+    }
 }
 
 /// What is to be done about a half message whose time has come.
@@ -63,6 +76,11 @@ impl Transactions {
     /// An empty table.
     pub fn new(schedule: CheckSchedule) -> Transactions {
         Transactions { halves: BTreeMap::new(), due: BTreeSet::new(), schedule }
+    }
+
+    /// Another schedule, for every half message that is looked at from now on.
+    pub fn set_schedule(&mut self, schedule: CheckSchedule) {
+        self.schedule = schedule;
     }
 
     /// A half message was stored, or is found again when the log is read at start. The questions it says it was

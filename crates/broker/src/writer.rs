@@ -4,22 +4,39 @@
 //! appending. A lone client therefore never waits for another thread, and under load one write carries what many
 //! connections brought. With SYNC_FLUSH one thread syncs for everybody and answers then.
 
+// Spelt out, because `tests/interleavings` compiles this file from elsewhere.
+#[path = "writer/measured.rs"]
+mod measured;
+#[path = "writer/sync_pace.rs"]
+mod sync_pace;
+
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use log::{AppendError, Batch, DefineError, DeleteError, Log, LogPosition, QueueNumber};
+use metrics::Stopwatch;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::Flush;
 use crate::held_pulls::HeldPulls;
+use crate::held_receives::HeldReceives;
 use crate::meta::{Meta, Tree};
+use crate::stats::{AppendTimes, Puts};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use crate::transactions::{Half, Transactions};
+use measured::Measured;
+use sync_pace::SyncPace;
 
 /// Longest time for which appended records stay in the page cache alone, with ASYNC_FLUSH.
 const ASYNC_SYNC_PERIOD: Duration = Duration::from_millis(500);
+
+/// Bytes that wait for the disk above which a sync is not left to a thread that serves connections: it is no longer
+/// short, and the thread has more to do than it thought.
+const SYNC_AT_REST_BYTES_MAX: usize = 1 << 20;
 
 /// Most bytes of records that may wait for the disk, or for whoever appends.
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -33,10 +50,16 @@ pub struct Appends {
     pub marks: Vec<(usize, Mark)>,
     /// Whether any of them is due at some time.
     pub has_due: bool,
+    /// When they count as stored, if not as the broker says: as the strictest of their topics does.
+    pub flush: Option<Flush>,
     /// Whether a topic was created for any of them: their answers wait until nameservers know of it.
     pub created_topic: bool,
+    /// What counts once they are stored.
+    pub puts: Puts,
     /// Unique ids of the messages, one after another.
     pub unique_ids: Vec<u8>,
+    /// Handles by which messages can be taken back, one after another.
+    pub recall_handles: Vec<u8>,
     /// Room for the properties of the record under way.
     pub stored: Vec<u8>,
 }
@@ -47,12 +70,15 @@ impl Appends {
         self.batch.clear();
         self.marks.clear();
         self.has_due = false;
+        self.flush = None;
         self.created_topic = false;
+        self.puts.clear();
         self.unique_ids.clear();
+        self.recall_handles.clear();
     }
 }
 
-/// What a record means for transactions.
+/// What a record means beyond the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// It is a half message.
@@ -66,6 +92,11 @@ pub enum Mark {
         position: u64,
         /// The message, to be put back should the append fail.
         half: Half,
+    },
+    /// It settles a delayed message that was taken for it.
+    Takes {
+        /// Position of the delayed message, which is handed back should the append fail.
+        position: LogPosition,
     },
 }
 
@@ -93,7 +124,10 @@ pub enum WriteError {
 pub enum Outcome<'e> {
     /// Stored, as safely as configured. Places are in the batch.
     Stored,
-    /// Stored, but the disk did not confirm in time. Places are in the batch.
+    /// Stored as safely as its topics ask for, and not yet visible: that comes when the disk has it. Places are in the
+    /// batch, and the records are still needed.
+    Accepted,
+    /// Stored, but the disk did not confirm in time. Places are in the batch, and the records are still needed.
     FlushTimeout,
     /// Not stored.
     Refused(&'e WriteError),
@@ -119,6 +153,17 @@ pub enum Submitted<S> {
     Later,
 }
 
+/// Who is told of records that became visible.
+#[derive(Clone, Default)]
+pub struct Watchers {
+    /// Pulls that wait for messages.
+    pub pulls: Arc<HeldPulls>,
+    /// Receive calls that wait for messages.
+    pub receives: Arc<HeldReceives>,
+    /// Told when a record is due at some time.
+    pub due: Arc<Notify>,
+}
+
 /// Appends to the log.
 pub struct Writer {
     log: Arc<Log>,
@@ -128,13 +173,22 @@ pub struct Writer {
     inbox: Mutex<Vec<Box<dyn Submission>>>,
     unsynced: Mutex<VecDeque<Unsynced>>,
     sync: SyncSignal,
+    /// Held from a sync until those who waited for it have been answered.
+    syncing: Mutex<()>,
+    pace: SyncPace,
     /// Bytes in `inbox` and `unsynced`.
     waiting_bytes: AtomicUsize,
     stopping: AtomicBool,
-    pulls: Arc<HeldPulls>,
+    watchers: Watchers,
     transactions: Arc<Mutex<Transactions>>,
     meta: Meta,
-    due: Arc<Notify>,
+    times: AppendTimes,
+    measured: Measured,
+}
+
+thread_local! {
+    /// Whether this thread calls [`Writer::sync_at_rest`] before it sleeps.
+    static COMES_TO_REST: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A submission whose append ended, and how.
@@ -163,15 +217,14 @@ enum SyncState {
 }
 
 impl Writer {
-    /// A writer for the log. `due` is told when a record is due at some time.
+    /// A writer for the log.
     pub fn new(
         log: Arc<Log>,
         flush: Flush,
         clock: Clock,
-        pulls: Arc<HeldPulls>,
+        watchers: Watchers,
         transactions: Arc<Mutex<Transactions>>,
         meta: Meta,
-        due: Arc<Notify>,
     ) -> Writer {
         Writer {
             log,
@@ -181,13 +234,31 @@ impl Writer {
             inbox: Mutex::default(),
             unsynced: Mutex::default(),
             sync: SyncSignal::default(),
+            syncing: Mutex::new(()),
+            pace: SyncPace::default(),
             waiting_bytes: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
-            pulls,
+            watchers,
             transactions,
             meta,
-            due,
+            times: AppendTimes::default(),
+            measured: Measured::default(),
         }
+    }
+
+    /// How long appends take, as tools ask for it.
+    pub fn append_times(&self) -> &AppendTimes {
+        &self.times
+    }
+
+    /// How long its work took.
+    pub fn measured(&self) -> &Measured {
+        &self.measured
+    }
+
+    /// Bytes of records that wait for the disk, or for whoever appends.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Ordering::Relaxed)
     }
 
     /// Appends, or leaves it to whoever is appending.
@@ -206,7 +277,7 @@ impl Writer {
         // What was left here before comes first: it may be of the same connection.
         let earlier = self.append_inbox();
         let submitted = match self.append(submission.appends()) {
-            Ok(end) if self.flush == Flush::Sync => {
+            Ok(end) if self.waits(submission.appends()) => {
                 self.wait_for_sync(end, submission);
                 Submitted::Later
             }
@@ -262,7 +333,7 @@ impl Writer {
         for mut submission in submissions {
             self.waiting_bytes.fetch_sub(submission.bytes(), Ordering::Relaxed);
             match self.append(submission.appends()) {
-                Ok(end) if self.flush == Flush::Sync => self.wait_for_sync(end, submission),
+                Ok(end) if self.waits(submission.appends()) => self.wait_for_sync(end, submission),
                 result => ended.push((result.map(|_| ()), submission)),
             }
         }
@@ -270,8 +341,16 @@ impl Writer {
     }
 
     fn append(&self, appends: &mut Appends) -> Result<LogPosition, WriteError> {
+        let stopwatch = Stopwatch::start();
         match self.log.append(&mut appends.batch, self.clock.now_ms()) {
             Ok(_) => {
+                if !appends.batch.is_empty() {
+                    let took = stopwatch.elapsed();
+                    appends.puts.count();
+                    self.times.note(took.as_millis() as i64, appends.batch.len());
+                    self.measured.append.observe_time(took);
+                    self.measured.batch.observe(appends.batch.len() as u64);
+                }
                 if self.flush == Flush::Async {
                     self.published(appends);
                 }
@@ -284,13 +363,31 @@ impl Writer {
         }
     }
 
+    /// Whether appended records wait for a sync: to be answered, or to be seen.
+    fn waits(&self, appends: &Appends) -> bool {
+        self.flush == Flush::Sync || appends.flush == Some(Flush::Sync)
+    }
+
     /// Enters appended records among those that wait for the disk. The caller holds `appending`: whoever gets it next
     /// finds everything entered that was appended before.
-    fn wait_for_sync(&self, end: LogPosition, submission: Box<dyn Submission>) {
+    fn wait_for_sync(&self, end: LogPosition, mut submission: Box<dyn Submission>) {
         self.waiting_bytes.fetch_add(submission.bytes(), Ordering::Relaxed);
         let since_ms = self.clock.now_ms();
-        lock(&self.unsynced).push_back(Unsynced { end, since_ms, submission, is_answered: false });
-        self.sync.want();
+        let is_answered = submission.appends().flush == Some(Flush::Async);
+        if is_answered {
+            submission.complete(Outcome::Accepted);
+        }
+        lock(&self.unsynced).push_back(Unsynced { end, since_ms, submission, is_answered });
+        let is_much = SYNC_AT_REST_BYTES_MAX < self.waiting_bytes.load(Ordering::Relaxed);
+        if is_much || !COMES_TO_REST.get() || self.waits_too_long(since_ms) {
+            self.sync.want();
+        }
+    }
+
+    /// Whether the thread that serves connections, and was to sync once it has nothing else to do, always has.
+    fn waits_too_long(&self, now_ms: i64) -> bool {
+        const REST_COMES_WITHIN_MS: i64 = 5;
+        lock(&self.unsynced).front().is_some_and(|first| first.since_ms + REST_COMES_WITHIN_MS < now_ms)
     }
 
     /// Records became visible: whoever waits for them is told.
@@ -317,15 +414,23 @@ impl Writer {
             }
         }
         if appends.has_due {
-            self.due.notify_one();
+            self.watchers.due.notify_one();
         }
-        self.pulls.arrived(placed.iter().map(|placed| placed.queue));
+        self.watchers.pulls.arrived(placed.iter().map(|placed| placed.queue));
+        self.watchers.receives.arrived(placed.iter().map(|placed| placed.queue));
     }
 
     fn put_back(&self, appends: &mut Appends) {
         for (_, mark) in appends.marks.drain(..) {
-            if let Mark::Decides { position, half } = mark {
-                lock(&self.transactions).put_back(position, half, self.clock.now_ms());
+            match mark {
+                Mark::Decides { position, half } => {
+                    lock(&self.transactions).put_back(position, half, self.clock.now_ms());
+                }
+                Mark::Takes { position } => {
+                    self.log.handed_back(position);
+                    self.watchers.due.notify_one();
+                }
+                Mark::Half { .. } => {}
             }
         }
     }
@@ -336,22 +441,68 @@ impl Writer {
         loop {
             let period = if self.flush == Flush::Async { Some(ASYNC_SYNC_PERIOD) } else { None };
             let stop = self.sync.wait(period);
-            self.sync_now();
+            self.timed(Writer::sync_now);
             if stop {
                 return;
             }
         }
     }
 
-    fn sync_now(&self) {
+    /// Syncs if somebody waits for it and it will be quick; leaves it to the thread for that otherwise. For a thread
+    /// that has nothing else to do, whenever that is so.
+    pub fn sync_at_rest(&self) {
+        COMES_TO_REST.set(true);
+        if lock(&self.unsynced).is_empty() {
+            return;
+        }
+        let is_much = SYNC_AT_REST_BYTES_MAX < self.waiting_bytes.load(Ordering::Relaxed);
+        let syncing = match self.syncing.try_lock() {
+            Ok(syncing) => Some(syncing),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        match syncing {
+            Some(_one_at_a_time) if !is_much && self.pace.is_quick(clock_now()) => self.timed(Writer::sync_alone),
+            _ => self.sync.want(),
+        }
+    }
+
+    fn timed(&self, sync: impl FnOnce(&Writer)) {
+        let began = clock_now();
+        sync(self);
+        let now = clock_now();
+        self.pace.took(now.saturating_duration_since(began), now);
+    }
+
+    /// Syncs if somebody waits for it.
+    pub fn sync_waiting(&self) {
+        if !lock(&self.unsynced).is_empty() {
+            self.sync_now();
+        }
+    }
+
+    /// Syncs what was appended, and answers those who wait for it.
+    pub fn sync_now(&self) {
+        // Those who wait are answered in the order in which they came: who appends nothing and is answered may count on
+        // everything before to be through.
+        let _one_at_a_time = lock(&self.syncing);
+        self.sync_alone();
+    }
+
+    /// The caller holds `syncing`.
+    fn sync_alone(&self) {
         if self.log.durable() == self.log.end() && lock(&self.unsynced).is_empty() {
             return;
         }
+        let stopwatch = Stopwatch::start();
         match self.log.sync() {
             Ok(durable) => {
+                self.measured.sync.observe_time(stopwatch.elapsed());
                 let ready = self.take_unsynced(|unsynced| unsynced.end <= durable);
                 for mut ready in ready {
-                    self.published(ready.submission.appends());
+                    if self.flush == Flush::Sync {
+                        self.published(ready.submission.appends());
+                    }
                     if !ready.is_answered {
                         ready.submission.complete(Outcome::Stored);
                     }
@@ -360,7 +511,9 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, "the commit log cannot be synced and takes no more messages");
                 for mut lost in self.take_unsynced(|_| true) {
-                    self.put_back(lost.submission.appends());
+                    if self.flush == Flush::Sync {
+                        self.put_back(lost.submission.appends());
+                    }
                     if !lost.is_answered {
                         lost.submission.complete(Outcome::Refused(&AppendError::Fenced.into()));
                     }
@@ -372,7 +525,11 @@ impl Writer {
     /// Answers those who wait for the disk for too long: their messages are stored, and may yet become safe. Then they
     /// become visible like any other.
     pub fn give_up_waiting(&self, timeout_ms: i64) {
-        let before_ms = self.clock.now_ms() - timeout_ms;
+        let now_ms = self.clock.now_ms();
+        if self.waits_too_long(now_ms) {
+            self.sync.want();
+        }
+        let before_ms = now_ms - timeout_ms;
         for late in lock(&self.unsynced).iter_mut().take_while(|unsynced| unsynced.since_ms < before_ms) {
             if !late.is_answered {
                 late.is_answered = true;
@@ -400,6 +557,14 @@ impl Writer {
     pub fn stop(&self) {
         self.sync.stop();
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the threads that sync are shells; the pace takes the time as an argument"
+)]
+fn clock_now() -> Instant {
+    Instant::now()
 }
 
 fn finish(ended: Vec<Ended>) {

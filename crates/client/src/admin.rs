@@ -1,9 +1,20 @@
-//! What operators ask of a cluster: topics, groups, brokers.
+//! What operators ask of a cluster: topics, groups, brokers. What lies here works on whole clusters; requests to one
+//! broker or nameserver are in the files below, by subject.
+
+mod access;
+mod brokers;
+mod clients;
+mod groups;
+mod messages;
+mod positions;
+mod settings;
+mod topics;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use net::Answer;
 use protocol::bodies::cluster::ClusterInfo;
 use protocol::bodies::kv::KvTable;
 use protocol::bodies::stats::{ConsumeOffset, ConsumeStats, TopicStatsTable};
@@ -11,10 +22,14 @@ use protocol::bodies::subscription_group::{SubscriptionGroupConfig, Subscription
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::lenient_json;
 use protocol::requests::{CreateTopic, GetConsumeStats, OffsetResult, OneTopic, QueueOfTopic};
+use protocol::typed::TypedHeader;
+use serde::de::DeserializeOwned;
 
 use crate::nameservers::{Nameservers, TEMPLATE_TOPIC};
 use crate::request::{NoFields, Request, RequestError};
 use crate::route;
+
+pub use messages::{PullRequest, Pulled, StoredMessage};
 
 /// Administers one cluster.
 #[derive(Clone, Debug)]
@@ -254,10 +269,28 @@ impl Admin {
         Ok(groups)
     }
 
+    /// Creates or changes a consumer group on every master (200); returns those.
+    pub async fn create_group(&self, group: &SubscriptionGroupConfig) -> Result<Vec<Master>, AdminError> {
+        let masters = self.masters().await?;
+        for master in &masters {
+            self.create_group_at(&master.address, group).await?;
+        }
+        Ok(masters)
+    }
+
+    /// Creates or changes a consumer group on one broker (200).
+    pub async fn create_group_at(&self, address: &str, group: &SubscriptionGroupConfig) -> Result<(), AdminError> {
+        let body = lenient_json::to_vec(group);
+        let channel = self.channel(address).await?;
+        let request = Request::new(&channel, RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(&body);
+        request.send(&NoFields).await?;
+        Ok(())
+    }
+
     /// How far a group has come in every queue it consumes (208).
     pub async fn group_progress(&self, group: &str) -> Result<Vec<QueueProgress>, AdminError> {
         let mut progress = Vec::new();
-        let header = GetConsumeStats { consumer_group: Cow::Borrowed(group), topic: None };
+        let header = GetConsumeStats { consumer_group: Cow::Borrowed(group), topic: None, topic_list: None };
         for master in self.masters().await? {
             let channel = self.channel(&master.address).await?;
             let request = Request::new(&channel, RequestCode::GET_CONSUME_STATS);
@@ -290,8 +323,38 @@ impl Admin {
         Ok(table.table)
     }
 
+    /// The nameservers of the cluster.
+    pub fn nameservers(&self) -> &Nameservers {
+        &self.nameservers
+    }
+
     async fn channel(&self, address: &str) -> Result<net::Channel, RequestError> {
         Ok(self.nameservers.connections().get(address).await?)
+    }
+
+    /// Asks one server; any answer but SUCCESS is an error.
+    async fn ask<'h>(
+        &self,
+        address: &str,
+        code: RequestCode,
+        header: &impl TypedHeader<'h>,
+        body: &[u8],
+    ) -> Result<Answer, RequestError> {
+        let channel = self.channel(address).await?;
+        Request::new(&channel, code).body(body).send(header).await
+    }
+
+    /// Asks one server for a body.
+    async fn read<'h, T: DeserializeOwned>(
+        &self,
+        address: &str,
+        code: RequestCode,
+        header: &impl TypedHeader<'h>,
+    ) -> Result<T, RequestError> {
+        let channel = self.channel(address).await?;
+        let request = Request::new(&channel, code);
+        let answer = request.send(header).await?;
+        request.read_body(lenient_json::from_slice(&answer.body))
     }
 }
 

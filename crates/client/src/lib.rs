@@ -15,8 +15,14 @@ pub mod producer;
 pub mod registration;
 pub mod request;
 pub mod route;
-#[cfg(test)]
-mod stand_in;
+#[cfg(any(test, feature = "stand-in"))]
+#[allow(
+    clippy::unwrap_used,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "for tests only, where its names say enough"
+)]
+pub mod stand_in;
 pub mod unique_ids;
 
 pub use admin::Admin;

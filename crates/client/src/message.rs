@@ -32,10 +32,16 @@ pub struct Message {
 }
 
 impl Message {
+    /// The id that it had when it was sent before, which it keeps.
+    pub(crate) fn unique_id(&self) -> Option<&str> {
+        self.properties.iter().find(|(name, _)| name == properties::UNIQ_KEY).map(|(_, value)| value.as_str())
+    }
+
     /// Properties in stored form, the id included.
     pub(crate) fn stored_properties(&self, id: &str) -> String {
         let mut out = Vec::new();
-        for (name, value) in &self.properties {
+        let own = |name: &str| name == properties::UNIQ_KEY || name == properties::WAIT;
+        for (name, value) in self.properties.iter().filter(|(name, _)| !own(name)) {
             properties::push(&mut out, name, value);
         }
         properties::push(&mut out, properties::UNIQ_KEY, id);

@@ -164,10 +164,15 @@ impl Producer {
         Ok(queues)
     }
 
-    async fn send_to(&self, queue: &QueueAt, message: &Message) -> Result<Sent, RequestError> {
+    /// Sends a message to one queue, once.
+    pub async fn send_to(&self, queue: &QueueAt, message: &Message) -> Result<Sent, RequestError> {
         let channel = self.nameservers.connections().get(&queue.address).await?;
         let now_ms = clock::now_ms();
-        let id = self.ids.get_or_init(|| UniqueIds::new(channel.local().ip())).next(now_ms);
+        let id = match message.unique_id() {
+            // It is sent again.
+            Some(id) => id.to_owned(),
+            None => self.ids.get_or_init(|| UniqueIds::new(channel.local().ip())).next(now_ms),
+        };
         let header = SendMessage {
             producer_group: Cow::Borrowed(&self.group),
             topic: Cow::Borrowed(&message.topic),

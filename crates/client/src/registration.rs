@@ -20,6 +20,8 @@ pub struct BrokerRegistration {
     pub broker_name: String,
     /// Address that clients dial.
     pub broker_addr: String,
+    /// Whether that is what the machine had, and nobody's choice.
+    pub address_is_default: bool,
     /// 0 is the master.
     pub broker_id: i64,
     /// Address for replication.
@@ -40,9 +42,9 @@ pub struct MasterOf {
 }
 
 impl BrokerRegistration {
-    /// Registers over `channel` (103). The nameserver forgets the broker when the channel ends.
-    pub async fn send(&self, channel: &Channel, timeout: Duration) -> Result<MasterOf, RequestError> {
-        let header = RegisterBroker {
+    /// The fields of the request (103).
+    pub fn header(&self) -> RegisterBroker<'_> {
+        RegisterBroker {
             broker_name: Cow::Borrowed(&self.broker_name),
             broker_addr: Cow::Borrowed(&self.broker_addr),
             cluster_name: Cow::Borrowed(&self.cluster_name),
@@ -53,9 +55,14 @@ impl BrokerRegistration {
             compressed: false,
             body_crc32: body_crc32(&self.body),
             zone_name: None,
-        };
+            address_is_default: self.address_is_default,
+        }
+    }
+
+    /// Registers over `channel` (103). The nameserver forgets the broker when the channel ends.
+    pub async fn send(&self, channel: &Channel, timeout: Duration) -> Result<MasterOf, RequestError> {
         let request = Request::new(channel, RequestCode::REGISTER_BROKER).body(&self.body).timeout(timeout);
-        let answer = request.send(&header).await?;
+        let answer = request.send(&self.header()).await?;
         request.fields(read_master(&answer))
     }
 
@@ -105,6 +112,7 @@ mod tests {
             cluster_name: "c".into(),
             broker_name: "b".into(),
             broker_addr: "h:1".into(),
+            address_is_default: false,
             broker_id: 0,
             ha_server_addr: None,
             heartbeat_timeout: None,

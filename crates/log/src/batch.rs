@@ -1,15 +1,11 @@
 //! Records that go into the log together.
 
-use protocol::properties;
+use protocol::properties::{self, Properties};
 use protocol::record::{EncodeError, NewRecord};
 
 use crate::key_index::key_hash;
 use crate::position::{LogPosition, QueueNumber};
 
-/// Ends the name of a property.
-const NAME_END: u8 = 1;
-/// Ends a property.
-const ITEM_END: u8 = 2;
 /// A record that is not due at any time.
 pub(crate) const NOT_DUE: i64 = i64::MIN;
 
@@ -64,8 +60,9 @@ impl Batch {
         Batch::default()
     }
 
-    /// Adds a record for `queue`, which must be the one that the record names. `tag_hash` is what pulls filter on. A record that must come back at `due_ms` has to
-    /// carry the same number as property `TIMER_OUT_MS`, for that is what recovery reads.
+    /// Adds a record for `queue`, which must be the one that the record names. `tag_hash` is what pulls filter on. A
+    /// record that must come back at `due_ms` has to carry the same number as property `TIMER_OUT_MS`, for that is what
+    /// recovery reads.
     pub fn push(
         &mut self,
         record: NewRecord<'_>,
@@ -94,6 +91,13 @@ impl Batch {
         });
         self.placed.clear();
         Ok(())
+    }
+
+    /// Says that what the newest record settles is not in the due index, as half messages are not. Otherwise an append
+    /// has to look.
+    pub fn settles_nothing_due(&mut self) {
+        let newest = self.entries.len().wrapping_sub(1) as u32;
+        self.settling.pop_if(|index| *index == newest);
     }
 
     /// Records in the batch.
@@ -138,24 +142,11 @@ impl Batch {
 
 /// Appends the hashes under which a record is found: its unique key and each blank-separated word of its keys.
 pub(crate) fn push_key_hashes(topic: &str, properties: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u64>) {
-    // One pass over the properties: this is done for every message. Of several items of one name the last counts.
-    let (mut unique, mut words) = (None, None);
-    for item in properties.split(|byte| *byte == ITEM_END) {
-        if let Some(value) = value_of(item, properties::UNIQ_KEY) {
-            unique = Some(value);
-        } else if let Some(value) = value_of(item, properties::KEYS) {
-            words = Some(value);
-        }
-    }
-    if let Some(unique) = unique.and_then(|value| std::str::from_utf8(value).ok()) {
+    let [unique, words] = Properties::new(properties).get_many([properties::UNIQ_KEY, properties::KEYS]);
+    if let Some(unique) = unique {
         out.push(key_hash(topic, unique, scratch));
     }
-    if let Some(words) = words.and_then(|value| std::str::from_utf8(value).ok()) {
+    if let Some(words) = words {
         out.extend(words.split(' ').filter(|word| !word.is_empty()).map(|word| key_hash(topic, word, scratch)));
     }
-}
-
-/// The value of a property item, if it has that name.
-fn value_of<'a>(item: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    item.strip_prefix(name.as_bytes())?.strip_prefix(&[NAME_END])
 }

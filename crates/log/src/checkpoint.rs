@@ -6,8 +6,10 @@ use crate::disk::{Disk, read_all, replace_file};
 use crate::queue_index::files::Extent;
 use crate::segment::{i64_at, u32_at, u64_at};
 
-const PATH: &str = "checkpoint";
-const MAGIC: &[u8; 8] = b"APOGCKP1";
+/// The file.
+pub(crate) const PATH: &str = "checkpoint";
+/// Begins the file; the last byte is the version.
+pub(crate) const MAGIC: &[u8; 8] = b"APOGCKP1";
 const FIXED_BYTES: usize = 112;
 
 /// How far the indexes are in files.

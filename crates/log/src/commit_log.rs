@@ -37,12 +37,6 @@ pub enum ReadError {
         /// End of what readers see.
         end: u64,
     },
-    /// A record of the log is not what the index says, or fails its checks.
-    #[error("the record at position {position} is damaged")]
-    DamagedRecord {
-        /// Where it lies.
-        position: u64,
-    },
     /// A block of the queue index fails its checks.
     #[error("the index block of queue {queue} at offset {offset} is damaged")]
     DamagedIndex {

@@ -27,6 +27,9 @@ pub struct LogConfig {
     /// Names this start of the machine. When it differs after an unclean stop, the machine lost its page cache, and
     /// with [`Visibility::Written`] queue offsets skip ahead so that none is given twice.
     pub boot_id: String,
+    /// Queues, by topic and id, that the owner knows to exist. One that the log does not know had all its messages lost,
+    /// if some may be: it skips ahead like the others, since its first offsets may have been given.
+    pub known_queues: Vec<(String, u32)>,
     /// Files that retention keeps for use as future segments instead of removing them.
     pub spare_segments: usize,
     /// Entries of one run of the key index.
@@ -46,6 +49,7 @@ impl Default for LogConfig {
             cached_bytes: u64::MAX,
             replay_all: false,
             boot_id: String::new(),
+            known_queues: Vec::new(),
             spare_segments: 1,
             key_run_entries: 64 << 10,
             key_replay_bytes: 64 << 20,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 mod memory;
 mod real;
 
-pub use memory::{MemoryDisk, PowerCut};
+pub use memory::{MemoryDisk, Misdirected, PowerCut};
 pub use real::{DiskError, RealDisk};
 
 /// A directory tree of one level that survives a crash as far as it was synced.
@@ -43,6 +43,11 @@ pub trait DiskFile: Send + Sync {
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Makes bytes `from..to` read as zero.
     fn zero(&self, from: u64, to: u64) -> io::Result<()>;
+    /// Writes zeros to a range that reads as zero already, so that syncs of what is written there later need not note
+    /// that reserved blocks are now in use. Where that makes no difference, nothing has to be done.
+    fn write_zeros(&self, _from: u64, _to: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Makes the content and length survive a power cut.
     fn sync_data(&self) -> io::Result<()>;
     /// Says that bytes `from..to`, which were synced, will hardly be read soon: memory that caches them can go to

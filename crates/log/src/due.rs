@@ -1,9 +1,10 @@
 //! Messages that come back: who is due, and who still waits.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::commit_log::ReadError;
-use crate::due_index::{BucketRead, Due, DueIndex, read_bucket};
+use crate::due_index::{BucketRead, Due, DueBacklog, DueIndex, read_bucket};
 use crate::log::Log;
 use crate::position::LogPosition;
 
@@ -14,10 +15,14 @@ impl Log {
     pub fn due_until(&self, now_ms: i64, max: usize) -> Result<Vec<Due>, ReadError> {
         let horizon = DueIndex::wanted_horizon(now_ms);
         if !self.published().due.is_loaded(horizon) {
+            if let Some(hour) = self.damaged().hours.first() {
+                // It is being made anew, under the lock that would be waited for here.
+                return Err(ReadError::DamagedDue { hour: *hour });
+            }
             // Writing buckets and reading them exclude each other.
             let _one_at_a_time = self.maintenance();
             while let Some(read) = self.load_target(horizon) {
-                let pending = read_pending(&read)?;
+                let pending = self.read_pending(&read)?;
                 self.published_mut().due.loaded(read.hour, pending);
             }
         }
@@ -33,10 +38,22 @@ impl Log {
         self.published_mut().due.hand_back(position.0);
     }
 
+    /// Takes a message that waits, so that nobody else gets it from here or from [`Log::due_until`], until it is settled or
+    /// handed back. `false` when somebody has it, or it waits no more. It may be taken where it waits no more only if it
+    /// is due in some hours: settling it once more does no harm.
+    pub fn take_waiting(&self, due: Due) -> bool {
+        self.published_mut().due.take(due)
+    }
+
     /// When to ask [`Log::due_until`] next: no message that was not given out is due before. It may be too early,
     /// for messages that are due hours from now are known by the hour only.
     pub fn next_due_ms(&self) -> Option<i64> {
         self.published().due.next_due_ms()
+    }
+
+    /// How much waits, as of `now_ms`.
+    pub fn due_backlog(&self, now_ms: i64) -> DueBacklog {
+        self.published().due.backlog(now_ms)
     }
 
     /// Messages that wait and lie in a part of the log, in its order. They have to be stored again, each with a record
@@ -52,7 +69,7 @@ impl Log {
     pub(crate) fn pending_before(&self, end: LogPosition) -> Result<Vec<Due>, ReadError> {
         let (mut found, reads) = self.published().due.pending_before(end.0);
         for read in reads {
-            let pending = read_pending(&read)?;
+            let pending = self.read_pending(&read)?;
             let pending = self.published().due.complete(read.hour, pending);
             let before = pending.into_iter().filter(|(position, _)| *position < end.0);
             found.extend(before.map(|(position, (due_ms, size))| Due {
@@ -66,6 +83,12 @@ impl Log {
     }
 }
 
-fn read_pending(read: &BucketRead) -> Result<std::collections::HashMap<u64, (i64, u32)>, ReadError> {
-    read_bucket(read)?.ok_or(ReadError::DamagedDue { hour: read.hour })
+impl Log {
+    fn read_pending(&self, read: &BucketRead) -> Result<HashMap<u64, (i64, u32)>, ReadError> {
+        let pending = read_bucket(read)?;
+        if pending.is_none() {
+            self.damaged().hours.insert(read.hour);
+        }
+        pending.ok_or(ReadError::DamagedDue { hour: read.hour })
+    }
 }

@@ -18,7 +18,11 @@ use crate::segment::{i64_at, u32_at, u64_at};
 pub(crate) const DIR: &str = "due";
 const HOUR_MS: i64 = 3_600_000;
 /// Bytes of one entry: due time, position, size, checksum. Size 0 says that the message is settled.
+/// Begins each file; the last byte is the version. It fills the place of an entry.
+pub(crate) const MAGIC: &[u8; 8] = b"APOGDUE1";
 const ENTRY_BYTES: usize = 24;
+/// Where the checksum of an entry lies, and that of the header.
+pub(crate) const CRC_AT: usize = 20;
 /// A loaded bucket larger than this is written anew when most of it is settled.
 const COMPACT_BYTES_MIN: u64 = 64 << 10;
 /// How many times larger than needed a bucket may be before it is written anew.
@@ -33,6 +37,21 @@ pub struct Due {
     pub position: LogPosition,
     /// Bytes of the record.
     pub size: u32,
+}
+
+/// Messages that are due and were not given out are counted up to here: nobody may wait for more.
+const OVERDUE_COUNTED_MAX: usize = 10_000;
+
+/// How much waits to come back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DueBacklog {
+    /// Messages by the hour in which they are due, in hours since 1970. Of hours that are not soon, those that were taken
+    /// back count until their hour is near.
+    pub hours: Vec<(i64, usize)>,
+    /// Messages that are due and were given to nobody, 10,000 at most.
+    pub overdue: usize,
+    /// When the first message is due that is known and was given to nobody, in milliseconds since 1970.
+    pub first_due_ms: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +73,7 @@ impl DueEntry {
     }
 
     fn parse(bytes: &[u8]) -> Option<DueEntry> {
-        (u32_at(bytes, 20) == crc32fast::hash(&bytes[..20])).then(|| DueEntry {
+        (u32_at(bytes, CRC_AT) == crc32fast::hash(&bytes[..CRC_AT])).then(|| DueEntry {
             due_ms: i64_at(bytes, 0),
             position: u64_at(bytes, 8),
             size: u32_at(bytes, 16),
@@ -76,6 +95,8 @@ struct Bucket {
     /// No message of the bucket lies before this position.
     first_position: u64,
     is_dirty: bool,
+    /// The file is damaged and has to be replaced.
+    is_damaged: bool,
 }
 
 /// What has to be written of one bucket.
@@ -102,14 +123,15 @@ pub(crate) struct DueIndex {
     buckets: BTreeMap<i64, Bucket>,
     /// Messages of loaded buckets that nobody was given yet, by due time and position.
     near: BTreeMap<(i64, u64), u32>,
-    /// Messages that were given out and are not settled: due time and size by position.
+    /// Messages that were given out or taken and are not settled: due time and size by position. Those of buckets that
+    /// are not loaded may have been settled before: only the file says.
     handed: HashMap<u64, (i64, u32)>,
     /// All buckets up to this hour are loaded.
     horizon: i64,
     next_generation: u32,
 }
 
-fn hour_of(due_ms: i64) -> i64 {
+pub(crate) fn hour_of(due_ms: i64) -> i64 {
     due_ms.div_euclid(HOUR_MS)
 }
 
@@ -178,15 +200,27 @@ impl DueIndex {
     /// The message at `position` waits no more: it was delivered, recalled or moved.
     pub fn settle(&mut self, due_ms: i64, position: u64) {
         let Some(bucket) = self.buckets.get_mut(&hour_of(due_ms)) else { return };
+        let was_handed = self.handed.remove(&position).is_some();
         if bucket.is_loaded {
-            let was_pending =
-                self.handed.remove(&position).is_some() || self.near.remove(&(due_ms, position)).is_some();
-            if !was_pending {
+            if !was_handed && self.near.remove(&(due_ms, position)).is_none() {
                 return;
             }
             bucket.pending -= 1;
         }
         bucket.waiting.push(DueEntry { due_ms, position, size: 0 });
+    }
+
+    /// Takes a message so that nobody else is given it, until it is settled or handed back. Says whether it was there to
+    /// be taken: of a bucket that is not loaded it is, unless somebody has taken it, even if it was settled before.
+    pub fn take(&mut self, due: Due) -> bool {
+        let (key, position) = ((due.due_ms, due.position.0), due.position.0);
+        let Some(bucket) = self.buckets.get(&hour_of(due.due_ms)) else { return false };
+        let is_there = if bucket.is_loaded { self.near.remove(&key).is_some() } else { true };
+        if !is_there || self.handed.contains_key(&position) {
+            return false;
+        }
+        self.handed.insert(position, (due.due_ms, due.size));
+        true
     }
 
     /// When a message that was given out is due.
@@ -210,9 +244,14 @@ impl DueIndex {
 
     /// Takes back a message that was given out.
     pub fn hand_back(&mut self, position: u64) {
-        if let Some((due_ms, size)) = self.handed.remove(&position) {
+        let Some((due_ms, size)) = self.handed.remove(&position) else { return };
+        if self.is_loaded_at(due_ms) {
             self.near.insert((due_ms, position), size);
         }
+    }
+
+    fn is_loaded_at(&self, due_ms: i64) -> bool {
+        self.buckets.get(&hour_of(due_ms)).is_some_and(|bucket| bucket.is_loaded)
     }
 
     /// Not after the time at which the next message is due that nobody was given.
@@ -221,6 +260,21 @@ impl DueIndex {
         let far =
             self.buckets.iter().find(|(_, bucket)| !bucket.is_loaded).map(|(hour, _)| hour.saturating_mul(HOUR_MS));
         near.into_iter().chain(far).min()
+    }
+
+    /// How much waits, as of `now_ms`.
+    pub fn backlog(&self, now_ms: i64) -> DueBacklog {
+        let of_bucket = |bucket: &Bucket| match bucket.is_loaded {
+            true => bucket.pending,
+            // The header fills the place of an entry.
+            false => (bucket.written as usize / ENTRY_BYTES).saturating_sub(1) + bucket.waiting.len(),
+        };
+        let overdue = self.near.range(..(now_ms, 0));
+        DueBacklog {
+            hours: self.buckets.iter().map(|(hour, bucket)| (*hour, of_bucket(bucket))).collect(),
+            overdue: overdue.take(OVERDUE_COUNTED_MAX).count(),
+            first_due_ms: self.near.first_key_value().map(|((due_ms, _), _)| *due_ms),
+        }
     }
 
     /// The hour after that of `now_ms`: buckets up to it should be loaded.
@@ -256,6 +310,9 @@ impl DueIndex {
         }
         bucket.is_loaded = true;
         bucket.pending = pending.len();
+        // What was taken before it was known to wait is not given out, if it does wait.
+        self.handed.retain(|position, (due_ms, _)| hour_of(*due_ms) != hour || pending.contains_key(position));
+        pending.retain(|position, _| !self.handed.contains_key(position));
         let mut sorted: Vec<_> =
             pending.into_iter().map(|(position, (due_ms, size))| ((due_ms, position), size)).collect();
         sorted.sort_unstable();
@@ -264,6 +321,14 @@ impl DueIndex {
             self.near = sorted.into_iter().collect();
         } else {
             self.near.extend(sorted);
+        }
+    }
+
+    /// Takes in what the log says of a bucket whose file is damaged. The next write replaces the file.
+    pub fn made_anew(&mut self, hour: i64, pending: HashMap<u64, (i64, u32)>) {
+        if let Some(bucket) = self.buckets.get_mut(&hour).filter(|bucket| !bucket.is_loaded) {
+            bucket.is_damaged = true;
+            self.loaded(hour, pending);
         }
     }
 
@@ -291,6 +356,7 @@ impl DueIndex {
             let needed = (bucket.pending * ENTRY_BYTES) as u64;
             let is_wasteful =
                 bucket.is_loaded && COMPACT_BYTES_MIN < bucket.written && COMPACT_WASTE_MAX * needed < bucket.written;
+            let is_wasteful = is_wasteful || bucket.is_damaged;
             if !is_wasteful && bucket.waiting.is_empty() {
                 continue;
             }
@@ -308,6 +374,7 @@ impl DueIndex {
                 write.generation = self.next_generation;
                 self.next_generation += 1;
                 (write.file, write.at) = (None, 0);
+                write.bytes = header();
                 let from = (hour.saturating_mul(HOUR_MS), 0);
                 let to = (hour.saturating_add(1).saturating_mul(HOUR_MS), 0);
                 let hour_entries = self.near.range(from..to);
@@ -317,6 +384,9 @@ impl DueIndex {
                     DueEntry { due_ms, position, size }.push(&mut write.bytes);
                 }
             } else {
+                if write.file.is_none() {
+                    write.bytes = header();
+                }
                 bucket.waiting.iter().for_each(|entry| entry.push(&mut write.bytes));
             }
             writes.push(write);
@@ -332,6 +402,7 @@ impl DueIndex {
             bucket.written = write.at + write.bytes.len() as u64;
             bucket.file = write.file;
             bucket.is_dirty = true;
+            bucket.is_damaged &= write.replaces.is_none();
             doomed.extend(write.replaces);
         }
     }
@@ -358,7 +429,8 @@ impl DueIndex {
     /// Messages of loaded buckets that lie before `end`, and the buckets that have to be read to find the others.
     pub fn pending_before(&self, end: u64) -> (Vec<Due>, Vec<BucketRead>) {
         let near = self.near.iter().map(|((due_ms, position), size)| (*position, *due_ms, *size));
-        let handed = self.handed.iter().map(|(position, (due_ms, size))| (*position, *due_ms, *size));
+        let handed = self.handed.iter().filter(|(_, (due_ms, _))| self.is_loaded_at(*due_ms));
+        let handed = handed.map(|(position, (due_ms, size))| (*position, *due_ms, *size));
         let pending = near.chain(handed).filter(|(position, ..)| *position < end);
         let pending = pending.map(|(position, due_ms, size)| Due { due_ms, position: LogPosition(position), size });
         let unloaded = self.buckets.iter().filter(|(_, bucket)| !bucket.is_loaded && bucket.first_position < end);
@@ -387,6 +459,7 @@ impl Bucket {
             is_loaded,
             first_position: u64::MAX,
             is_dirty: false,
+            is_damaged: false,
         }
     }
 
@@ -398,6 +471,16 @@ impl Bucket {
             self.waiting.iter().filter(|entry| entry.size == 0).map(|entry| entry.position).collect();
         self.waiting.retain(|entry| !added.contains(&entry.position) || !settled.contains(&entry.position));
     }
+}
+
+/// What a file begins with.
+fn header() -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ENTRY_BYTES);
+    bytes.extend_from_slice(MAGIC);
+    bytes.resize(CRC_AT, 0);
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&crc.to_be_bytes());
+    bytes
 }
 
 fn apply(pending: &mut HashMap<u64, (i64, u32)>, entry: DueEntry) {
@@ -425,7 +508,8 @@ pub(crate) fn read_bucket(read: &BucketRead) -> io::Result<Option<HashMap<u64, (
     let Some(file) = &read.file else { return Ok(Some(pending)) };
     let mut bytes = vec![0; read.bytes as usize];
     read_exact_at(&**file, &mut bytes, 0)?;
-    for raw in bytes.chunks(ENTRY_BYTES) {
+    let Some(entries) = bytes.strip_prefix(header().as_slice()) else { return Ok(None) };
+    for raw in entries.chunks(ENTRY_BYTES) {
         let entry = if raw.len() == ENTRY_BYTES { DueEntry::parse(raw) } else { None };
         match entry {
             Some(entry) => apply(&mut pending, entry),

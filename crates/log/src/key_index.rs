@@ -16,12 +16,13 @@ use crate::segment::{i64_at, u32_at, u64_at};
 
 /// Directory of the key index.
 pub(crate) const DIR: &str = "keys";
-const MAGIC: &[u8; 8] = b"APOGKEY1";
+/// Begins each file; the last byte is the version.
+pub(crate) const MAGIC: &[u8; 8] = b"APOGKEY1";
 const PAGE_BYTES: usize = 4096;
 const ENTRY_BYTES: usize = 16;
 const PAGE_ENTRIES: usize = 255;
 /// Where the checksum of a page lies.
-const PAGE_CRC_AT: usize = PAGE_BYTES - 4;
+pub(crate) const PAGE_CRC_AT: usize = PAGE_BYTES - 4;
 
 /// The hash under which a message of `topic` is found by `key`. It is kept in files, so it must never change.
 pub(crate) fn key_hash(topic: &str, key: &str, scratch: &mut Vec<u8>) -> u64 {
@@ -61,6 +62,20 @@ pub(crate) struct Collection {
 }
 
 impl Collection {
+    /// The keys of some records, in the order of the log: hashes, position and store time of each. `None` if there are
+    /// none.
+    pub fn of(records: &[(Vec<u64>, u64, i64)]) -> Option<Collection> {
+        let ((_, first_position, first_ms), (_, last_position, last_ms)) = (records.first()?, records.last()?);
+        let reach = Reach {
+            first_position: *first_position,
+            last_position: *last_position,
+            first_ms: *first_ms,
+            last_ms: *last_ms,
+        };
+        let keys = records.iter().flat_map(|(hashes, position, _)| hashes.iter().map(|hash| (*hash, *position)));
+        Some(Collection { entries: keys.map(|(hash, position)| KeyEntry { hash, position }).collect(), reach })
+    }
+
     fn find(&self, hash: u64, out: &mut Vec<u64>) {
         out.extend(self.entries.iter().filter(|entry| entry.hash == hash).map(|entry| entry.position));
     }
@@ -141,6 +156,22 @@ impl KeyIndex {
         self.full.remove(0);
         self.runs.push(run);
         self.next_number = run.number + 1;
+    }
+
+    /// What part of the log a run speaks of, first and last position, and the number that a new run gets.
+    pub fn reach_of(&self, number: u64) -> Option<(u64, u64, u64)> {
+        let run = self.runs.iter().find(|run| run.number == number)?;
+        Some((run.reach.first_position, run.reach.last_position, self.next_number))
+    }
+
+    /// Puts a run that was made anew in the place of a damaged one; returns the path of that. Without one, nothing is
+    /// left of what it spoke of.
+    pub fn replace(&mut self, damaged: u64, anew: Option<Run>) -> String {
+        self.next_number = anew.map_or(self.next_number, |run| run.number + 1);
+        if let Some(index) = self.runs.iter().position(|run| run.number == damaged) {
+            self.runs.splice(index..=index, anew);
+        }
+        path(damaged)
     }
 
     /// Numbers of the runs, for the checkpoint.

@@ -46,34 +46,44 @@
 //! **Walls:** no runtime, no clock (time comes in as an argument), no RocketMQ requests. Files are drawn in
 //! `docs/formats/log.md`.
 //!
-//! Locks are taken in this order: maintenance or preparing, sync, writer, published, list of segments.
+//! Locks are taken in this order: maintenance or preparing, sync, writer, published, list of segments,
+//! damage.
 
 mod batch;
 mod checkpoint;
 mod commit_log;
 mod config;
+mod damage;
 mod disk;
 mod due;
 mod due_index;
+mod format;
 mod key_index;
 mod log;
 mod maintenance;
 mod open;
+pub mod planted;
 mod position;
+mod prepare;
 mod published;
 mod pull;
 mod query;
 mod queue_index;
 mod recovery;
+mod repair;
 mod retention;
+mod running;
+mod salvage;
 mod segment;
 mod writer;
 
 pub use batch::{Batch, Placed};
 pub use commit_log::ReadError;
 pub use config::{LogConfig, Visibility};
-pub use disk::{Disk, DiskError, DiskFile, MemoryDisk, PowerCut, RealDisk, replace_file};
-pub use due_index::Due;
+pub use damage::Damage;
+pub use disk::{Disk, DiskError, DiskFile, MemoryDisk, Misdirected, PowerCut, RealDisk, replace_file};
+pub use due_index::{Due, DueBacklog};
+pub use format::{NewerFormat, refuse_newer};
 pub use log::{DELETED_QUEUES_TOPIC, DefineError, DeleteError, Log, LogStats, QueueOffsets, SyncError};
 pub use maintenance::{CheckpointError, WriteState};
 pub use open::{OpenError, Recovery};

@@ -12,12 +12,15 @@ use protocol::sys_flag::SysFlag;
 use crate::batch::{Batch, NOT_DUE};
 use crate::commit_log::{CommitLog, ReadError};
 use crate::config::{LogConfig, Visibility};
+use crate::damage::Damaged;
 use crate::disk::Disk;
 use crate::maintenance::Maintenance;
+use crate::planted::{self, Fault};
 use crate::position::{LogPosition, QueueNumber};
+use crate::prepare::Preparing;
 use crate::published::Published;
-use crate::segment;
 use crate::writer::{AppendError, Appended, ToSync, Writer};
+use crate::{running, segment};
 
 /// Topic of the records that say that a queue was deleted. They keep older records of the queue from coming back when
 /// the indexes are rebuilt, and leave the log together with them. Nobody else should store records under it; a record
@@ -39,8 +42,10 @@ pub struct Log {
     syncing: Mutex<()>,
     maintenance: Mutex<Maintenance>,
     /// Held while a segment is made ahead; a checkpoint must not delay that.
-    pub(crate) preparing: Mutex<()>,
+    pub(crate) preparing: Mutex<Preparing>,
+    damaged: Mutex<Damaged>,
     durable: AtomicU64,
+    pub(crate) checkpointed: AtomicU64,
     /// What the writer knows, for those who must not wait for a disk that stalls.
     written: AtomicU64,
     last_store_ms: AtomicI64,
@@ -103,6 +108,8 @@ pub struct LogStats {
     pub end: LogPosition,
     /// Position up to which the log survives a power cut.
     pub durable: LogPosition,
+    /// Position up to which a checkpoint vouches for the log: what is damaged before does not end it.
+    pub checkpointed: LogPosition,
     /// Files of the commit log.
     pub segments: usize,
     /// Store time of the newest record.
@@ -125,9 +132,11 @@ impl Log {
         writer: Writer,
         published: Published,
         stated: u64,
+        durable: u64,
     ) -> Log {
         Log {
-            durable: AtomicU64::new(writer.end),
+            durable: AtomicU64::new(durable),
+            checkpointed: AtomicU64::new(durable),
             written: AtomicU64::new(writer.end),
             last_store_ms: AtomicI64::new(writer.last_store_ms),
             is_fenced: AtomicBool::new(false),
@@ -138,12 +147,18 @@ impl Log {
             published: RwLock::new(published),
             syncing: Mutex::new(()),
             maintenance: Mutex::new(Maintenance { stated, doomed: Vec::new(), cached_from: 0 }),
-            preparing: Mutex::new(()),
+            preparing: Mutex::default(),
+            damaged: Mutex::default(),
         }
     }
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held during a sync of the log's files, up to the fence where it fails.
+    pub(crate) fn syncing(&self) -> MutexGuard<'_, ()> {
+        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn published(&self) -> RwLockReadGuard<'_, Published> {
@@ -156,6 +171,10 @@ impl Log {
 
     pub(crate) fn maintenance(&self) -> MutexGuard<'_, Maintenance> {
         self.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn damaged(&self) -> MutexGuard<'_, Damaged> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of a queue; the queue is made if there is none.
@@ -210,6 +229,14 @@ impl Log {
         self.writer().is_fenced = true;
     }
 
+    /// Fences the log, and leaves word for the next start: what was not synced, of the log or of the `indexes` too, may
+    /// be in the page cache and nowhere else.
+    pub(crate) fn sync_failed(&self, indexes: bool) {
+        self.fence();
+        // On a disk that takes nothing at all there is nobody left to warn.
+        let _ = running::note_failed_sync(&*self.disk, &self.config.boot_id, self.durable().0, indexes);
+    }
+
     /// Finds out which of the records that the batch settles are in the due index, before any lock is taken: that
     /// may have to read them.
     fn classify_settled(&self, batch: &mut Batch) -> Result<(), AppendError> {
@@ -230,7 +257,7 @@ impl Log {
     /// After a failure the pages that were not written may be gone although they still read well, so the log never
     /// tries again: it refuses appends and syncs until it is opened anew.
     pub fn sync(&self) -> Result<LogPosition, SyncError> {
-        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.syncing();
         let todo = {
             let mut writer = self.writer();
             if writer.is_fenced {
@@ -238,8 +265,10 @@ impl Log {
             }
             writer.start_sync()
         };
-        if let Err(error) = self.sync_files(&todo) {
-            self.fence();
+        if let Err(error) = self.sync_files(&todo)
+            && !planted::is_planted(Fault::ForgetFence)
+        {
+            self.sync_failed(false);
             return Err(SyncError::Io(error));
         }
         if self.config.visibility == Visibility::Durable {
@@ -250,6 +279,9 @@ impl Log {
     }
 
     fn sync_files(&self, todo: &ToSync) -> io::Result<()> {
+        if planted::is_planted(Fault::SkipSync) {
+            return Ok(());
+        }
         for segment in &todo.segments {
             segment.file.sync_data()?;
         }
@@ -379,6 +411,7 @@ impl Log {
             start: self.start(),
             end: self.end(),
             durable: self.durable(),
+            checkpointed: LogPosition(self.checkpointed.load(Ordering::Relaxed)),
             segments: self.log.segments().len(),
             last_store_timestamp_ms: self.last_store_ms(),
             queues: published.queues.live(),

@@ -1,7 +1,8 @@
 //! What has to be done from time to time: checkpoints, and files made or written before they are needed.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, DiskFile};
@@ -9,7 +10,7 @@ use crate::due_index::{self, BucketWrite};
 use crate::key_index;
 use crate::log::{Log, SyncError, fingerprint};
 use crate::queue_index::files;
-use crate::segment;
+use crate::running;
 
 /// Queues whose tails are saved under one lock.
 const SAVE_AT_ONCE: usize = 1024;
@@ -45,21 +46,6 @@ pub enum CheckpointError {
 }
 
 impl Log {
-    /// Makes the next segment ahead of its use, so that no append has to wait for it. Call it from time to time;
-    /// returns whether there was something to do.
-    pub fn prepare(&self) -> io::Result<bool> {
-        let _one_at_a_time = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((base, spare)) = self.writer().wants_segment() else { return Ok(false) };
-        let bytes = self.config.segment_bytes;
-        let segment = segment::create(&*self.disk, segment::AHEAD_PATH, base, bytes, spare.as_deref())?;
-        segment.file.sync_data()?;
-        if !self.writer().offer_segment(segment)? {
-            self.disk.remove(segment::AHEAD_PATH)?;
-        }
-        self.disk.sync_dir(segment::DIR)?;
-        Ok(true)
-    }
-
     /// Writes the indexes to their files, lets the owner write its `state`, and notes how far both are. A restart reads
     /// the log from there.
     ///
@@ -78,7 +64,7 @@ impl Log {
         // Nothing is appended after this, so that what was synced is all there is.
         self.fence();
         if self.durable() == self.end() {
-            crate::open::remove_running_mark(&*self.disk)?;
+            running::remove(&*self.disk)?;
         }
         Ok(())
     }
@@ -117,8 +103,11 @@ impl Log {
         };
         // The log is synced after all that the index files mention was collected: they never know more than it.
         let log_end = self.sync()?.0;
-        self.sync_index(dirty)?;
-        self.sync_buckets()?;
+        if let Err(error) = self.sync_index(dirty).and_then(|()| self.sync_buckets()) {
+            // Another sync would say that all is well, and bring nothing of it to the disk.
+            self.sync_failed(true);
+            return Err(error.into());
+        }
         if let Some(state) = state {
             state(&*self.disk).map_err(CheckpointError::State)?;
             maintenance.stated = indexed;
@@ -136,13 +125,14 @@ impl Log {
             buckets,
         };
         checkpoint.write(&*self.disk)?;
+        self.checkpointed.store(log_end, Ordering::Relaxed);
         for path in std::mem::take(&mut maintenance.doomed) {
             self.disk.remove(&path)?;
         }
         Ok(())
     }
 
-    /// Writes what waits of the indexes if it is much. Call it from time to time; it keeps their memory
+    /// Writes what waits of the indexes if it is much, and makes anew what was found damaged of them. Call it from time to time; it keeps their memory
     /// bounded between checkpoints.
     pub fn maintain(&self) -> io::Result<()> {
         let mut maintenance = self.maintenance();
@@ -152,7 +142,8 @@ impl Log {
             let writes = self.published_mut().due.start_writes(&mut maintenance.doomed);
             self.write_buckets(writes, &mut maintenance.doomed)?;
         }
-        self.forget_cached(&mut maintenance)
+        self.forget_cached(&mut maintenance)?;
+        self.repair(&mut maintenance)
     }
 
     /// Lets the oldest part of the log leave the page cache. Pages that are given back serve the next writes at once,
@@ -215,8 +206,7 @@ impl Log {
 
     fn sync_index(&self, dirty: (Vec<Arc<dyn DiskFile>>, bool)) -> io::Result<()> {
         let (files, dir) = dirty;
-        let synced = files.iter().try_for_each(|file| file.sync_data());
-        let synced = synced.and_then(|()| if dir { self.disk.sync_dir(files::DIR) } else { Ok(()) });
-        synced.inspect_err(|_| self.published_mut().queues.files().sync_failed(files))
+        files.iter().try_for_each(|file| file.sync_data())?;
+        if dir { self.disk.sync_dir(files::DIR) } else { Ok(()) }
     }
 }

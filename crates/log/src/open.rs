@@ -11,20 +11,24 @@ use crate::batch::{Entry, NOT_DUE, push_key_hashes};
 use crate::checkpoint::Checkpoint;
 use crate::commit_log::CommitLog;
 use crate::config::{LogConfig, Visibility};
-use crate::disk::{Disk, read_all, replace_file};
+use crate::disk::{Disk, read_exact_at};
 use crate::due_index::{self, DueIndex};
+use crate::format::{self, NewerFormat};
 use crate::key_index::{self, KeyIndex};
 use crate::log::{Log, deleted_queue, due_ms, fingerprint, stored_due_ms};
 use crate::maintenance::CheckpointError;
+use crate::planted::{self, Fault};
 use crate::position::LogPosition;
 use crate::published::Published;
 use crate::queue_index::{QueueIndex, files};
 use crate::recovery::{Scanned, Trust, scan};
+use crate::running::{self, Stop};
+use crate::salvage;
 use crate::segment::{self, Segment};
 use crate::writer::Writer;
 
-/// File that is there while the log is open. It holds the boot id.
-const RUNNING: &str = "running";
+/// Longest damage that is told from a torn end where nothing else does: a write of the largest record, twice.
+const ROT_BYTES_MAX: u64 = 2 * segment::RECORD_BYTES_MAX as u64;
 /// How far queue offsets skip ahead when some that were given may have been lost.
 const OFFSET_GAP: u64 = 1 << 20;
 /// Smallest segment: it must hold some record.
@@ -54,6 +58,9 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// A later version of this program wrote a file. Nothing was changed.
+    #[error("the data is of a later version")]
+    Newer(#[from] NewerFormat),
     /// The indexes were recovered but could not be written.
     #[error("the recovered indexes could not be written")]
     Checkpoint(#[from] CheckpointError),
@@ -107,16 +114,6 @@ impl fmt::Display for Recovery {
     }
 }
 
-/// How the log stopped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    Clean,
-    /// The process ended; the page cache is intact.
-    Killed,
-    /// The machine restarted.
-    PowerLost,
-}
-
 impl Log {
     /// Opens the log on a disk, or makes a new one, and repairs what a crash left.
     ///
@@ -135,28 +132,14 @@ impl Log {
         for dir in [segment::DIR, files::DIR, key_index::DIR, due_index::DIR] {
             disk.create_dir(dir).map_err(io("making the directories"))?;
         }
-        let stop = stop_kind(&*disk, &config.boot_id).map_err(io("reading the running mark"))?;
+        format::check(&*disk).map_err(io("looking at the versions of files"))??;
+        let left = running::read(&*disk, &config.boot_id).map_err(io("reading the running mark"))?;
         let found = Checkpoint::read(&*disk).map_err(io("reading the checkpoint"))?;
         let segments = find_segments(&*disk, &config, found.as_ref()).map_err(io("opening the commit log"))?;
-        let opening = Opening { disk, config, stop, segments };
+        let opening = Opening { disk, config, left, segments };
         let (log, recovery) = opening.recover(found, replay)?;
-        replace_file(&*log.disk, RUNNING, log.config.boot_id.as_bytes()).map_err(io("writing the running mark"))?;
+        running::write(&*log.disk, &log.config.boot_id).map_err(io("writing the running mark"))?;
         Ok((log, recovery))
-    }
-}
-
-/// Says that the log was closed properly.
-pub(crate) fn remove_running_mark(disk: &dyn Disk) -> io::Result<()> {
-    disk.remove(RUNNING)?;
-    disk.sync_dir("")
-}
-
-fn stop_kind(disk: &dyn Disk, boot_id: &str) -> io::Result<Stop> {
-    match disk.open(RUNNING) {
-        Ok(file) if read_all(&*file)? == boot_id.as_bytes() => Ok(Stop::Killed),
-        Ok(_) => Ok(Stop::PowerLost),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stop::Clean),
-        Err(error) => Err(error),
     }
 }
 
@@ -203,7 +186,8 @@ fn find_segments(
 struct Opening {
     disk: Arc<dyn Disk>,
     config: LogConfig,
-    stop: Stop,
+    /// How the log was left.
+    left: running::Found,
     segments: Vec<Arc<Segment>>,
 }
 
@@ -230,13 +214,14 @@ impl Opening {
         replay: &mut dyn FnMut(&Record<'_>),
     ) -> Result<(Log, Recovery), OpenError> {
         let log = CommitLog::new(self.segments.clone());
-        let is_new = found.is_none() && self.segments.len() == 1 && self.stop == Stop::Clean;
+        let is_new = found.is_none() && self.segments.len() == 1 && self.left.stop == Stop::Clean;
         let mut rebuilt = None;
         let mut lost_tail = false;
         let mut start = None;
         match &found {
             None if is_new => {}
             None => rebuilt = Some("there is no checkpoint"),
+            Some(_) if self.left.indexes_unsynced => rebuilt = Some("they could not be synced before"),
             Some(checkpoint) => match self.load(&log, checkpoint).map_err(io("reading the indexes"))? {
                 Ok(loaded) => start = Some(loaded),
                 Err(Unfit::OtherLog) => {
@@ -260,14 +245,27 @@ impl Opening {
         let ReadLog { start: Start { mut published, stated, .. }, scanned, from } = read;
         let (end, current) = self.repair(&log, &scanned).map_err(io("repairing the end of the commit log"))?;
         published.end = end;
+        if let Some(from) = self.left.unsynced_from {
+            self.write_again(&log, from, end).map_err(io("writing again what could not be synced before"))?;
+        }
         let last_store_ms = self.last_store_ms(found.as_ref());
         let spares = self.spares().map_err(io("reading the commit log's directory"))?;
-        let mut writer = Writer::new(self.disk.clone(), &self.config, current, end, last_store_ms, spares);
-        let may_have_lost = lost_tail || self.stop == Stop::PowerLost;
+        // Whoever wrote to these did not live to sync them.
+        let unsynced =
+            log.segments().into_iter().filter(|segment| known_end.is_none_or(|synced| synced < segment.end()));
+        let unsynced = unsynced.collect();
+        let mut writer = Writer::new(self.disk.clone(), &self.config, current, unsynced, end, last_store_ms, spares);
+        let may_have_lost = lost_tail || self.left.stop == Stop::PowerLost;
         let skipped_offsets = may_have_lost && self.config.visibility == Visibility::Written;
-        give_next_offsets(&mut published.queues, &mut writer, if skipped_offsets { OFFSET_GAP } else { 0 });
+        if skipped_offsets {
+            for (topic, queue_id) in &self.config.known_queues {
+                published.queues.define(topic, *queue_id);
+            }
+        }
+        let gap = if skipped_offsets && !planted::is_planted(Fault::ReuseOffset) { OFFSET_GAP } else { 0 };
+        give_next_offsets(&mut published.queues, &mut writer, gap);
         let recovery = Recovery {
-            was_clean: self.stop == Stop::Clean,
+            was_clean: self.left.stop == Stop::Clean,
             replayed_from: LogPosition(from),
             end: LogPosition(end),
             records: scanned.records,
@@ -277,11 +275,13 @@ impl Opening {
             skipped_offsets,
             queues: published.queues.live(),
         };
-        let log = Log::assemble(self.disk, self.config, log, writer, published, stated);
+        let durable = known_end.unwrap_or_else(|| log.start()).min(end);
+        let log = Log::assemble(self.disk, self.config, log, writer, published, stated, durable);
         log.sync().map_err(CheckpointError::from)?;
         if rebuilt.is_some() || skipped_offsets || is_new {
             log.write_checkpoint(&mut log.maintenance(), None)?;
         }
+        salvage::remove(&*log.disk).map_err(io("removing salvaged offsets"))?;
         Ok((log, recovery))
     }
 
@@ -317,12 +317,18 @@ impl Opening {
     fn trust(&self, known_end: Option<u64>) -> Trust {
         // Without a checkpoint the newest segment alone is thought to be unsynced.
         let newest = self.segments.last().map_or(0, |segment| segment.base);
-        Trust { durable: known_end.unwrap_or(newest) }
+        let durable = known_end.unwrap_or(newest);
+        // After a power cut, or a sync that failed, a later write may be whole and an earlier one not, and nobody was told
+        // that either is safe.
+        let lost_nothing = self.left.stop != Stop::PowerLost && self.left.unsynced_from.is_none();
+        Trust { durable, ahead_bytes: if lost_nothing { ROT_BYTES_MAX } else { 0 }, until: u64::MAX }
     }
 
     /// The indexes as the checkpoint describes them.
     fn load(&self, log: &CommitLog, checkpoint: &Checkpoint) -> io::Result<Result<Start, Unfit>> {
-        if fingerprint(log, checkpoint.log_end)? != checkpoint.fingerprint {
+        // One flipped bit makes no other log.
+        let found = u128::from_be_bytes(fingerprint(log, checkpoint.log_end)?);
+        if 1 < (found ^ u128::from_be_bytes(checkpoint.fingerprint)).count_ones() {
             return Ok(Err(Unfit::OtherLog));
         }
         let queues = QueueIndex::open(self.disk.clone(), self.config.index_segment_bytes, checkpoint.index)?;
@@ -342,7 +348,10 @@ impl Opening {
 
     /// Empty indexes; the whole log has to be read.
     fn empty(&self, log: &CommitLog) -> io::Result<Start> {
-        let salvaged = QueueIndex::salvage(&*self.disk)?;
+        let mut salvaged = QueueIndex::salvage(&*self.disk)?;
+        // A start that made them anew may not have come to its end.
+        salvaged.extend(salvage::read(&*self.disk)?);
+        salvage::write(&*self.disk, &salvaged)?;
         let queues = QueueIndex::create(self.disk.clone(), self.config.index_segment_bytes)?;
         let start = log.start();
         let keys = KeyIndex::open(&*self.disk, self.config.key_run_entries, &[])?;
@@ -380,11 +389,32 @@ impl Opening {
         if current.file.len()? < current.bytes {
             current.file.set_len(current.bytes)?;
         }
-        if self.stop != Stop::Clean || scanned.is_torn {
+        if self.left.stop != Stop::Clean || scanned.is_torn {
             current.file.zero(end - current.base, current.bytes)?;
         }
         self.disk.sync_dir(segment::DIR)?;
         Ok((end, current))
+    }
+
+    /// Writes the bytes of `from..end` where they are, and syncs them: the page cache shows them, and takes them for
+    /// safe although their sync has failed.
+    fn write_again(&self, log: &CommitLog, from: u64, end: u64) -> io::Result<()> {
+        const AT_ONCE: usize = 1 << 20;
+        let mut bytes = vec![0; AT_ONCE];
+        for segment in log.segments() {
+            let (mut at, to) = (from.max(segment.base), end.min(segment.end()));
+            if to <= at {
+                continue;
+            }
+            while at < to {
+                let size = AT_ONCE.min((to - at) as usize);
+                read_exact_at(&*segment.file, &mut bytes[..size], at - segment.base)?;
+                segment.file.write_at(&bytes[..size], at - segment.base)?;
+                at += size as u64;
+            }
+            segment.file.sync_data()?;
+        }
+        Ok(())
     }
 
     fn last_store_ms(&self, found: Option<&Checkpoint>) -> i64 {
@@ -466,7 +496,7 @@ impl Replayer<'_> {
         if self.start.indexed <= position {
             entry.queue = published.queues.define(record.topic(), record.queue_id() as u32).0;
             entry.due_ms = due_ms(record);
-            if entry.settles != 0 {
+            if entry.settles != 0 && !planted::is_planted(Fault::ForgetSettlement) {
                 match stored_due_ms(self.log, entry.settles, &mut self.scratch) {
                     Ok(due_ms) => entry.settled_due_ms = due_ms,
                     Err(error) => self.failed = Some(error),

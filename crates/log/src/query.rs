@@ -48,7 +48,10 @@ impl Log {
             }
             match run.find(&*self.disk, hash) {
                 Ok(Some(positions)) => look(positions, &mut found)?,
-                Ok(None) => return Err(ReadError::DamagedKeys { run: run.number() }),
+                Ok(None) => {
+                    self.damaged().runs.insert(run.number());
+                    return Err(ReadError::DamagedKeys { run: run.number() });
+                }
                 // Retention removed the run in the meantime.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),

@@ -269,6 +269,30 @@ impl QueueIndex {
         self.queues.iter().filter(|queue| !queue.is_dead).map(|queue| (&*queue.topic, queue.queue_id))
     }
 
+    /// Topic and queue id of a queue.
+    pub fn name(&self, number: QueueNumber) -> Option<(String, u32)> {
+        let queue = self.queues.get(number.0 as usize).filter(|queue| !queue.is_dead)?;
+        Some((queue.topic.to_string(), queue.queue_id))
+    }
+
+    /// The block of a queue that begins at `base`: where it lies, first offset of the one before if there is one, and
+    /// first offset of what follows.
+    pub fn block(&self, number: QueueNumber, base: u64) -> Option<(Place, Option<u64>, u64)> {
+        let queue = self.queues.get(number.0 as usize).filter(|queue| !queue.is_dead)?;
+        let index = queue.directory.binary_search_by_key(&base, |block| block.base).ok()?;
+        let before = index.checked_sub(1).map(|before| queue.directory[before].base);
+        let tail_base = if queue.tail.is_empty() { queue.next } else { queue.tail_base };
+        let next_base = queue.directory.get(index + 1).map_or(tail_base, |block| block.base);
+        Some((queue.directory[index].place, before, next_base))
+    }
+
+    /// Forgets a block none of whose entries can be made anew.
+    pub fn drop_block(&mut self, number: QueueNumber, base: u64) {
+        if let Some(queue) = self.queues.get_mut(number.0 as usize) {
+            queue.directory.retain(|block| block.base != base);
+        }
+    }
+
     /// How many queues there are.
     pub fn live(&self) -> usize {
         self.live
@@ -366,6 +390,11 @@ impl QueueIndex {
             queue.defined_in = define_in(&mut self.files, number as u32, queue);
         }
         self.files.forget_through(last)
+    }
+
+    /// Where to read what lies at `place`.
+    pub fn source(&self, place: Place) -> Option<Source<'_>> {
+        self.files.source(place)
     }
 
     pub fn files(&mut self) -> &mut IndexFiles {

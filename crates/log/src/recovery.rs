@@ -11,8 +11,9 @@ use std::sync::Arc;
 use protocol::record::{MAGIC_V1, MAGIC_V2, RECORD_BYTES_MIN, Record};
 
 use crate::commit_log::{POSITION_AT, RECORD_HEAD_BYTES, record_size};
+use crate::damage::flipped_bit;
 use crate::disk::DiskFile;
-use crate::segment::{FILLER_BYTES, FILLER_MAGIC, SEAL_BYTES, SEAL_MAGIC, Segment, u32_at, u64_at};
+use crate::segment::{FILLER_BYTES, FILLER_MAGIC, SEAL_BYTES, SEAL_MAGIC, Segment, seal, u32_at, u64_at};
 
 /// Bytes read at once.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -22,6 +23,18 @@ const WINDOW_BYTES: usize = 256 << 10;
 pub(crate) struct Trust {
     /// What lies before was synced: damage there is rot, and the log goes on after it.
     pub durable: u64,
+    /// Behind that, too, damage is rot if a whole write begins within so many bytes after it: the process that wrote them
+    /// one after the other was killed, but the machine lost nothing.
+    pub ahead_bytes: u64,
+    /// Nothing from here on is wanted.
+    pub until: u64,
+}
+
+impl Trust {
+    /// Of a log that is open, up to `until`: all of it was written.
+    pub fn written(until: u64) -> Trust {
+        Trust { durable: until, ahead_bytes: 0, until }
+    }
 }
 
 /// What a scan found.
@@ -40,7 +53,7 @@ pub(crate) struct Scanned {
 pub(crate) fn scan(
     segments: &[Arc<Segment>],
     from: u64,
-    trust: Trust,
+    mut trust: Trust,
     visit: &mut dyn FnMut(&Record<'_>),
 ) -> io::Result<Scanned> {
     let mut scanned = Scanned { end: from, ..Scanned::default() };
@@ -48,9 +61,13 @@ pub(crate) fn scan(
         if segment.end() <= from {
             continue;
         }
-        let mut reader = Reader { window: Window::new(segment), trust, run: Vec::new(), run_is_partial: false };
+        let mut reader = Reader::new(segment, trust, from);
         let mut position = from.max(segment.first());
         loop {
+            if trust.until <= position {
+                scanned.end = position;
+                return Ok(scanned);
+            }
             match reader.next_run(position, &mut scanned, visit)? {
                 Run::Sealed(next) => position = next,
                 Run::Closed => {
@@ -59,6 +76,11 @@ pub(crate) fn scan(
                 }
                 Run::Ended { at, is_torn } => {
                     if trust.durable <= at {
+                        if let Some(whole) = whole_write_after(&mut reader, segments.get(index + 1), at)? {
+                            trust.durable = whole;
+                            reader.trust = trust;
+                            continue;
+                        }
                         scanned.end = at;
                         scanned.is_torn = is_torn;
                         return Ok(scanned);
@@ -91,6 +113,18 @@ pub(crate) fn scan(
     Ok(scanned)
 }
 
+/// Where the next whole write begins after `at`, if that is near enough to say that what lies between is damaged.
+fn whole_write_after(reader: &mut Reader<'_>, next: Option<&Arc<Segment>>, at: u64) -> io::Result<Option<u64>> {
+    let segment_end = reader.window.segment.end();
+    let until = at.saturating_add(reader.trust.ahead_bytes);
+    if let Some(whole) = reader.whole_write_in(at, until.min(segment_end))? {
+        return Ok(Some(whole));
+    }
+    let Some(next) = next.filter(|next| next.base == segment_end && next.first() < until) else { return Ok(None) };
+    let is_whole = Reader::new(next, reader.trust, next.first()).write_at(next.first())?.is_ok();
+    Ok(is_whole.then_some(next.first()))
+}
+
 /// How the records of one write ended.
 enum Run {
     /// With a good seal, or with a damaged one where the log goes on.
@@ -104,13 +138,19 @@ enum Run {
 struct Reader<'a> {
     window: Window<'a>,
     trust: Trust,
+    /// Where reading began, which need not be where a write began.
+    from: u64,
     /// Records that wait for their seal.
     run: Vec<u8>,
     /// The beginning of the run was damaged, so that its seal cannot be right.
     run_is_partial: bool,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(segment: &'a Segment, trust: Trust, from: u64) -> Reader<'a> {
+        Reader { window: Window::new(segment), trust, from, run: Vec::new(), run_is_partial: false }
+    }
+
     fn next_run(&mut self, start: u64, scanned: &mut Scanned, visit: &mut dyn FnMut(&Record<'_>)) -> io::Result<Run> {
         self.run.clear();
         let mut position = start;
@@ -131,14 +171,17 @@ impl Reader<'_> {
             {
                 let next = position + SEAL_BYTES;
                 let is_good = bytes as usize == self.run.len() && crc == crc32fast::hash(&self.run);
-                if is_good || self.run_is_partial {
+                // An index may end in the middle of a write; that was whole when the index was, and each of the records
+                // has its own checksum.
+                let began_before = start == self.from && self.run.len() < bytes as usize && next <= self.trust.durable;
+                if is_good || self.run_is_partial || began_before {
                     self.deliver(scanned, visit);
                     self.run_is_partial = false;
                     scanned.end = next;
                     return Ok(Run::Sealed(next));
                 }
                 if next <= self.trust.durable {
-                    scanned.damaged_bytes += next - start;
+                    scanned.damaged_bytes += self.deliver_undamaged(crc, bytes, scanned, visit);
                     return Ok(Run::Sealed(next));
                 }
                 return Ok(Run::Ended { at: start, is_torn: true });
@@ -180,16 +223,81 @@ impl Reader<'_> {
         }
     }
 
+    /// Delivers the records of a write that was sealed with other numbers, if these tell which of them is damaged.
+    /// Returns how many bytes were not delivered.
+    fn deliver_undamaged(
+        &self,
+        crc: u32,
+        bytes: u32,
+        scanned: &mut Scanned,
+        visit: &mut dyn FnMut(&Record<'_>),
+    ) -> u64 {
+        let found = crc32fast::hash(&self.run);
+        if found == crc || (found ^ crc).count_ones() == 1 {
+            // It is the seal.
+            self.deliver(scanned, visit);
+            return SEAL_BYTES;
+        }
+        let bit = if bytes as usize == self.run.len() { flipped_bit(found ^ crc, self.run.len()) } else { None };
+        let Some(bit) = bit else { return self.run.len() as u64 };
+        let (mut at, mut damaged_bytes) = (0, 0);
+        for record in protocol::record::records(&self.run) {
+            let next = at + record.bytes().len();
+            if (at * 8..next * 8).contains(&bit) {
+                damaged_bytes += (next - at) as u64;
+            } else {
+                scanned.records += 1;
+                visit(&record);
+            }
+            at = next;
+        }
+        damaged_bytes
+    }
+
+    /// Where a whole write begins after `at` and before `until`.
+    fn whole_write_in(&mut self, at: u64, until: u64) -> io::Result<Option<u64>> {
+        let mut after = at;
+        while let Some(record) = self.record_after(after, until)? {
+            match self.write_at(record)? {
+                Ok(()) => return Ok(Some(record)),
+                Err(examined) => after = examined.max(record),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a whole write begins at `start`; otherwise no such write begins before the place that is returned.
+    fn write_at(&mut self, start: u64) -> io::Result<Result<(), u64>> {
+        self.run.clear();
+        let mut position = start;
+        while let Some(record) = self.window.record(position)? {
+            self.run.extend_from_slice(record.bytes());
+            position += u64::from(record.size());
+        }
+        let found = self.window.at(position, SEAL_BYTES as usize)?;
+        let is_whole = !self.run.is_empty() && found == seal(&self.run);
+        Ok(if is_whole { Ok(()) } else { Err(position) })
+    }
+
     /// The next place in the segment after damage at `at` where a whole record lies.
     fn resume_after(&mut self, at: u64) -> io::Result<Option<u64>> {
-        let mut position = at + 1;
         self.run_is_partial = true;
-        while position < self.window.segment.end() {
+        self.record_after(at, self.window.segment.end())
+    }
+
+    /// The next place after `at` and before `until` where a whole record lies.
+    fn record_after(&mut self, at: u64, until: u64) -> io::Result<Option<u64>> {
+        let mut position = at + 1;
+        while position < until {
             let bytes = self.window.at(position, WINDOW_BYTES)?;
             if bytes.len() < RECORD_BYTES_MIN {
                 return Ok(None);
             }
             let tried = (bytes.len() - RECORD_BYTES_MIN + 1) as u64;
+            if bytes.iter().all(|byte| *byte == 0) {
+                position += tried;
+                continue;
+            }
             let found = (0..tried).find(|ahead| {
                 let at = *ahead as usize;
                 u64_at(bytes, at + POSITION_AT) == position + ahead

@@ -27,7 +27,10 @@ pub(crate) const FILLER_MAGIC: u32 = 0xCBD4_3194;
 /// Magic number of a seal.
 pub(crate) const SEAL_MAGIC: u32 = 0xCBD4_3195;
 
-const HEADER_MAGIC: &[u8; 8] = b"APOGLOG1";
+/// Begins each file; the last byte is the version.
+pub(crate) const HEADER_MAGIC: &[u8; 8] = b"APOGLOG1";
+/// Where the checksum of the header lies.
+pub(crate) const HEADER_CRC_AT: usize = 24;
 
 /// One file of the commit log.
 pub(crate) struct Segment {
@@ -145,8 +148,8 @@ fn header(base: u64, bytes: u64) -> [u8; HEADER_BYTES as usize] {
     header[..8].copy_from_slice(HEADER_MAGIC);
     header[8..16].copy_from_slice(&base.to_be_bytes());
     header[16..24].copy_from_slice(&bytes.to_be_bytes());
-    let crc = crc32fast::hash(&header[..24]);
-    header[24..28].copy_from_slice(&crc.to_be_bytes());
+    let crc = crc32fast::hash(&header[..HEADER_CRC_AT]);
+    header[HEADER_CRC_AT..HEADER_CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
     header
 }
 

@@ -10,6 +10,7 @@ use crate::batch::{Batch, Entry};
 use crate::commit_log::CommitLog;
 use crate::config::{LogConfig, Visibility};
 use crate::disk::Disk;
+use crate::planted::{self, Fault};
 use crate::position::LogPosition;
 use crate::segment::{self, FILLER_BYTES, SEAL_BYTES, Segment};
 
@@ -103,6 +104,7 @@ impl Writer {
         disk: Arc<dyn Disk>,
         config: &LogConfig,
         current: Arc<Segment>,
+        unsynced: Vec<Arc<Segment>>,
         end: u64,
         last_store_ms: i64,
         spares: VecDeque<String>,
@@ -110,7 +112,7 @@ impl Writer {
         Writer {
             disk,
             end,
-            dirty: vec![current.clone()],
+            dirty: unsynced,
             current,
             ahead: VecDeque::new(),
             spares,
@@ -195,7 +197,12 @@ impl Writer {
         // The seal goes out in the same write as its records.
         let seal = segment::seal(&batch.bytes[part.0..]);
         batch.bytes.extend_from_slice(&seal);
-        let written = write.segment.file.write_at(&batch.bytes[part.0..], part.1 - write.segment.base);
+        let (file, start) = (&write.segment.file, part.1 - write.segment.base);
+        let written = if planted::is_planted(Fault::AckBeforeWrite) {
+            planted::write_later(file, &batch.bytes[part.0..], start)
+        } else {
+            file.write_at(&batch.bytes[part.0..], start)
+        };
         batch.bytes.truncate(at);
         write.position += SEAL_BYTES;
         written
@@ -259,6 +266,17 @@ impl Writer {
         segment::create(&*self.disk, &segment::path(base), base, self.segment_bytes, spare.as_deref())
     }
 
+    /// Position at which the current segment ends and the next one begins.
+    pub fn current_end(&self) -> u64 {
+        self.current.end()
+    }
+
+    /// The log's first file while it is in use and was never replaced, and from where on in it nothing was written.
+    pub fn first_file(&self) -> Option<(&Segment, u64)> {
+        let is_first = self.current.base == 0 && !self.is_fenced;
+        is_first.then(|| (&*self.current, self.end - self.current.base))
+    }
+
     /// Base of the segment that should be made ahead, and a file for it; `None` when there is one.
     pub fn wants_segment(&mut self) -> Option<(u64, Option<String>)> {
         if !self.ahead.is_empty() || self.is_fenced {
@@ -293,7 +311,7 @@ impl Writer {
 
     /// Keeps the entries of a written batch until a sync, or not.
     pub fn withhold(&mut self, batch: &Batch, visibility: Visibility) -> bool {
-        if visibility == Visibility::Written {
+        if visibility == Visibility::Written || planted::is_planted(Fault::ShowUnsynced) {
             return false;
         }
         self.unpublished.entries.extend_from_slice(&batch.entries);

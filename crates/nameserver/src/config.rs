@@ -1,15 +1,27 @@
 //! What a nameserver is started with.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use net::server::ServerOptions;
 
+use crate::keys::{self, KEYS, WITHOUT_EFFECT};
 use crate::settings::{SettingError, Settings};
+
+/// Port for Prometheus. That of brokers is one less, so that both can be on one machine.
+pub const DEFAULT_METRICS_PORT: u16 = 5558;
 
 /// Everything that a nameserver has to be told.
 #[derive(Clone, Debug)]
 pub struct NameserverConfig {
+    /// Interface to listen on (`bindAddress`). Default: all.
+    pub bind_ip: IpAddr,
+    /// Port (`listenPort`). Default: 9876.
+    pub listen_port: u16,
+    /// Port for Prometheus and probes (`metricsPromExporterPort`), if it is not the usual one: that is
+    /// [`DEFAULT_METRICS_PORT`], if nobody has it.
+    pub metrics_port: Option<u16>,
     /// File of the KV table (`kvConfigPath`).
     pub kv_path: PathBuf,
     /// Time between two looks for silent brokers (`scanNotActiveBrokerInterval`). Default: 5 s.
@@ -28,6 +40,9 @@ impl NameserverConfig {
     /// Upstream's defaults, with the KV table in that file.
     pub fn new(kv_path: impl Into<PathBuf>) -> NameserverConfig {
         NameserverConfig {
+            bind_ip: Ipv4Addr::UNSPECIFIED.into(),
+            listen_port: 9876,
+            metrics_port: None,
             kv_path: kv_path.into(),
             scan_interval: Duration::from_secs(5),
             silence_max: Duration::from_secs(120),
@@ -37,63 +52,18 @@ impl NameserverConfig {
         }
     }
 
-    /// Sets one of the keys of upstream's `namesrv.properties`. Those about sockets and threads are not known here.
+    /// Sets one of the keys of upstream's `namesrv.properties`. Those that mean nothing here are taken and do nothing.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        let wrong = |expected| SettingError::Value { key: key.into(), value: value.into(), expected };
-        let number = |expected| value.parse().ok().filter(|number| *number > 0).ok_or_else(|| wrong(expected));
-        match key {
-            "kvConfigPath" => self.kv_path = value.into(),
-            "scanNotActiveBrokerInterval" => {
-                self.scan_interval = Duration::from_millis(number("number of milliseconds above 0")?);
-            }
-            "serverChannelMaxIdleTimeSeconds" => {
-                self.connections.idle = Duration::from_secs(number("number of seconds above 0")?);
-            }
-            "configBlackList" => {
-                let more = value.split(';').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned);
-                self.locked_keys.extend(more);
-            }
-            _ => self.settings = self.settings.with(&[(key.into(), value.into())])?,
+        match keys::find(key) {
+            Some(known) => known.set(self, value),
+            None if WITHOUT_EFFECT.contains(&key) => Ok(()),
+            None => Err(SettingError::Unknown(key.to_owned())),
         }
-        Ok(())
     }
 
     /// The keys that only count at start, as GET_NAMESRV_CONFIG (319) shows them.
     pub fn fixed_entries(&self) -> Vec<(String, String)> {
-        let entries = [
-            ("kvConfigPath", self.kv_path.display().to_string()),
-            ("scanNotActiveBrokerInterval", self.scan_interval.as_millis().to_string()),
-            ("serverChannelMaxIdleTimeSeconds", self.connections.idle.as_secs().to_string()),
-            ("configBlackList", self.locked_keys.join(";")),
-        ];
-        entries.map(|(key, value)| (key.to_owned(), value)).into()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn upstreams_keys_are_understood() {
-        let mut config = NameserverConfig::new("kv.json");
-        for (key, value) in [
-            ("kvConfigPath", "other.json"),
-            ("scanNotActiveBrokerInterval", "100"),
-            ("serverChannelMaxIdleTimeSeconds", "60"),
-            ("configBlackList", "a; b"),
-            ("orderMessageEnable", "true"),
-        ] {
-            config.set(key, value).unwrap();
-        }
-        assert_eq!(config.kv_path, PathBuf::from("other.json"));
-        assert_eq!(
-            (config.scan_interval, config.connections.idle),
-            (Duration::from_millis(100), Duration::from_secs(60))
-        );
-        assert!(config.settings.order_in_routes);
-        assert_eq!(config.locked_keys[4..], ["a", "b"]);
-        assert_eq!(config.set("listenPort", "1"), Err(SettingError::Unknown("listenPort".into())));
-        assert!(matches!(config.set("scanNotActiveBrokerInterval", "0"), Err(SettingError::Value { .. })));
+        let fixed = KEYS.iter().filter(|key| !key.may_change());
+        fixed.map(|key| (key.name.to_owned(), key.show(self))).collect()
     }
 }

@@ -12,6 +12,7 @@ mod refusal;
 mod tests;
 mod topics;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use net::ConnectionId;
@@ -20,8 +21,10 @@ use protocol::frame::{Codec, Frame};
 use protocol::header::{FieldSpans, Header, HeaderError};
 
 use crate::effect::Effect;
+use crate::horizon::{Reader, Seen, Surroundings};
 use crate::kv::{KvChange, KvTable};
 use crate::routes::Routes;
+use crate::series::Counters;
 use crate::settings::Settings;
 
 pub use answer::PendingAnswer;
@@ -43,6 +46,7 @@ pub struct Fixed {
 #[derive(Debug)]
 pub struct Nameserver {
     fixed: Fixed,
+    counters: Counters,
     state: Mutex<State>,
 }
 
@@ -51,6 +55,16 @@ struct State {
     routes: Routes,
     kv: KvTable,
     settings: Settings,
+    /// Keys and values that were changed while the nameserver ran, this time or before.
+    changed: BTreeMap<String, String>,
+    surroundings: Surroundings,
+}
+
+impl State {
+    /// Which addresses of brokers are not told as advertised.
+    fn seen_by(&self, reader: Reader) -> Seen {
+        Seen::by(reader, &self.surroundings, self.routes.origins())
+    }
 }
 
 /// Where a frame came from, and when; milliseconds count from the start of the nameserver.
@@ -58,6 +72,8 @@ struct State {
 pub struct Arrival {
     /// The connection.
     pub connection: ConnectionId,
+    /// Its two ends.
+    pub reader: Reader,
     /// The time.
     pub now_ms: u64,
 }
@@ -70,6 +86,8 @@ pub enum Handled {
     Done,
     /// It is answered when a change is stored.
     Store(KvChange, PendingAnswer),
+    /// Settings were changed; it is answered when they are stored.
+    SaveSettings(PendingAnswer),
     /// It cannot be read; the connection cannot be trusted any more.
     Unreadable(HeaderError),
 }
@@ -77,7 +95,9 @@ pub enum Handled {
 impl Nameserver {
     /// A nameserver that knows no broker yet.
     pub fn new(fixed: Fixed, settings: Settings, kv: KvTable) -> Nameserver {
-        Nameserver { fixed, state: Mutex::new(State { routes: Routes::default(), kv, settings }) }
+        let (routes, surroundings) = (Routes::default(), Surroundings::default());
+        let state = State { routes, kv, settings, changed: BTreeMap::new(), surroundings };
+        Nameserver { fixed, counters: Counters::default(), state: Mutex::new(state) }
     }
 
     /// Handles one frame: appends the answer to `out`, and what else is to be done to `effects`.
@@ -103,8 +123,11 @@ impl Nameserver {
         }
         let reply_to = ReplyTo { codec, opaque: header.opaque, oneway: header.is_oneway() };
         let call = Call { arrival, header: &header, body: frame.body };
-        match self.dispatch(call, effects) {
+        let outcome = self.dispatch(call, effects);
+        self.counters.note(RequestCode(header.code), outcome.is_err());
+        match outcome {
             Ok(Outcome::Answer(answer)) => reply_to.answer(&answer, out),
+            Ok(Outcome::SaveSettings) => return Handled::SaveSettings(PendingAnswer(reply_to)),
             Ok(Outcome::Store(change)) => return Handled::Store(change, PendingAnswer(reply_to)),
             Err(refusal) => reply_to.refuse(&refusal, out),
         }
@@ -118,7 +141,7 @@ impl Nameserver {
             RequestCode::BROKER_HEARTBEAT => self.heartbeat(call)?,
             RequestCode::QUERY_DATA_VERSION => self.query_data_version(call)?,
             RequestCode::UNREGISTER_BROKER => self.unregister_broker(call, effects)?,
-            RequestCode::GET_BROKER_CLUSTER_INFO => self.cluster_info(),
+            RequestCode::GET_BROKER_CLUSTER_INFO => self.cluster_info(call),
             RequestCode::GET_BROKER_MEMBER_GROUP => self.member_group(call)?,
             RequestCode::PUT_KV_CONFIG => return kv::put(call),
             RequestCode::DELETE_KV_CONFIG => return kv::delete(call),
@@ -126,7 +149,7 @@ impl Nameserver {
             RequestCode::GET_KVLIST_BY_NAMESPACE => self.kv_namespace(call)?,
             RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => self.all_topics()?,
             RequestCode::GET_TOPICS_BY_CLUSTER => self.topics_of_cluster(call)?,
-            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS => self.system_topics(),
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS => self.system_topics(call),
             code @ (RequestCode::GET_UNIT_TOPIC_LIST
             | RequestCode::GET_HAS_UNIT_SUB_TOPIC_LIST
             | RequestCode::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST) => self.unit_topics(code)?,
@@ -134,7 +157,7 @@ impl Nameserver {
             RequestCode::DELETE_TOPIC_IN_NAMESRV => self.delete_topic(call, effects)?,
             RequestCode::WIPE_WRITE_PERM_OF_BROKER => self.set_writable(call, false, effects)?,
             RequestCode::ADD_WRITE_PERM_OF_BROKER => self.set_writable(call, true, effects)?,
-            RequestCode::UPDATE_NAMESRV_CONFIG => self.update_config(call, effects)?,
+            RequestCode::UPDATE_NAMESRV_CONFIG => return self.update_config(call, effects),
             RequestCode::GET_NAMESRV_CONFIG => self.config(),
             RequestCode(other) => return Err(Refusal::UnknownCode(other)),
         };
@@ -153,9 +176,34 @@ impl Nameserver {
         routes.tick(now_ms, settings, effects);
     }
 
+    /// The networks around the nameserver are these now.
+    pub fn set_surroundings(&self, surroundings: Surroundings) {
+        self.state().surroundings = surroundings;
+    }
+
+    /// What it has done.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many brokers are alive, and how many topics they have.
+    pub fn sizes(&self) -> (usize, usize) {
+        self.state().routes.sizes()
+    }
+
     /// The KV table as it is now.
     pub fn kv(&self) -> KvTable {
         self.state().kv.clone()
+    }
+
+    /// What was changed while the nameserver ran.
+    pub fn changed(&self) -> BTreeMap<String, String> {
+        self.state().changed.clone()
+    }
+
+    /// Says what was changed while it ran before. It is in force already.
+    pub fn remember_changed(&self, changed: impl IntoIterator<Item = (String, String)>) {
+        self.state().changed.extend(changed);
     }
 
     /// Puts another KV table in place, which differs by `changes`.
@@ -185,4 +233,5 @@ struct Call<'f> {
 enum Outcome {
     Answer(Answer),
     Store(KvChange),
+    SaveSettings,
 }

@@ -73,16 +73,39 @@ pub enum KvError {
     NotStored,
 }
 
+/// Newest version of the file's form that can be read. The first one is not written into the file, which therefore
+/// looks as that of a stock nameserver.
+const VERSION: i64 = 1;
+
+/// Why a text is no table.
+#[derive(Debug, thiserror::Error)]
+pub enum KvFileError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// A later version of this program wrote it.
+    #[error("it has format version {found}; this program reads versions up to {supported}")]
+    Newer {
+        /// Its version.
+        found: i64,
+        /// The newest version that can be read.
+        supported: i64,
+    },
+}
+
 impl KvTable {
     /// Reads the table as its file has it. Upstream's `kvConfig.json` has the same form.
-    pub fn decode(text: &[u8]) -> Result<KvTable, BodyError> {
+    pub fn decode(text: &[u8]) -> Result<KvTable, KvFileError> {
         let file: KvFile = lenient_json::from_slice(text)?;
+        if let Some(found) = file.version.filter(|found| VERSION < *found) {
+            return Err(KvFileError::Newer { found, supported: VERSION });
+        }
         Ok(KvTable { namespaces: file.config_table })
     }
 
     /// The text of the file.
     pub fn encode(&self) -> Vec<u8> {
-        lenient_json::to_vec(&KvFile { config_table: self.namespaces.clone() })
+        lenient_json::to_vec(&KvFile { config_table: self.namespaces.clone(), version: None })
     }
 
     /// The value of a key.

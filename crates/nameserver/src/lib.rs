@@ -9,13 +9,17 @@
 //!
 //! Behaviour follows `namesrv/.../{routeinfo,kvconfig,processor}/**`.
 
+pub mod changed;
 pub mod config;
 pub mod effect;
 pub mod handlers;
+pub mod horizon;
+pub mod keys;
 pub mod kv;
 pub mod liveness;
 pub mod names;
 pub mod routes;
+pub mod series;
 pub mod server;
 pub mod settings;
 

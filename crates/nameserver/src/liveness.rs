@@ -8,6 +8,8 @@ use std::sync::Arc;
 use net::ConnectionId;
 use protocol::bodies::data_version::DataVersion;
 
+use crate::horizon::Origin;
+
 /// One broker process, as registrations and heartbeats name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BrokerKey {
@@ -33,6 +35,8 @@ pub struct LiveBroker {
     pub id: i64,
     /// Connection of the last registration.
     pub connection: ConnectionId,
+    /// Where that connection came from.
+    pub origin: Origin,
     /// Version of the topics that were registered last.
     pub version: DataVersion,
     /// Address for replication.
@@ -109,6 +113,7 @@ mod tests {
             name: "b".into(),
             id: 0,
             connection: ConnectionId(connection),
+            origin: Origin { peer: std::net::Ipv4Addr::LOCALHOST.into(), by_default: false },
             version: DataVersion::default(),
             ha_address: None,
             heard_ms,

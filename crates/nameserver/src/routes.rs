@@ -88,6 +88,11 @@ enum Put {
 }
 
 impl Routes {
+    /// How many brokers are alive, and how many topics they have.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.liveness.iter().count(), self.topics.len())
+    }
+
     /// Drops the texts that depend on the settings or on the order configuration.
     pub fn forget_texts(&mut self) {
         for topic in self.topics.values_mut() {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use metrics::Exporter;
 use net::workers::Workers;
 use net::{CloseReason, Connection, ConnectionId, Door, Inbound, Outbound};
 use protocol::codes::RequestCode;
@@ -19,25 +20,30 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use crate::changed::{self, ChangedFile};
 use crate::config::NameserverConfig;
 use crate::effect::{Effect, MinIdNotice};
 use crate::handlers::{Arrival, Fixed, Handled, Nameserver};
+use crate::horizon::{Reader, Surroundings};
 use crate::kv::file;
 use crate::kv::writer::{KvStore, KvWriter};
+use crate::series::NameserverSeries;
 
-/// Serves brokers, clients and tools on `listeners` until `shutdown`. Runs on one of `workers`.
+/// Serves brokers, clients and tools on `listeners` until `shutdown`, and shows itself through `exporter`. Runs on one of
+/// `workers`.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     config: NameserverConfig,
     workers: Workers,
+    exporter: Exporter,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let mut shown = config.fixed_entries();
     if let Some(address) = listeners.first().map(TcpListener::local_addr).transpose()? {
-        shown.push(("bindAddress".into(), address.ip().to_string()));
+        // The port that was given where none was asked for.
         shown.push(("listenPort".into(), address.port().to_string()));
     }
-    let loaded = file::load(&config.kv_path);
+    let loaded = file::load(&config.kv_path).map_err(std::io::Error::other)?;
     for error in &loaded.errors {
         tracing::error!(%error, "KV table");
     }
@@ -47,8 +53,13 @@ pub async fn serve(
     let silence_max_ms = u64::try_from(config.silence_max.as_millis()).unwrap_or(u64::MAX);
     let fixed = Fixed { silence_max_ms, locked_keys: config.locked_keys, shown };
     let nameserver = Arc::new(Nameserver::new(fixed, config.settings, loaded.table));
+    let changed_path = changed::path_beside(&config.kv_path);
+    let kept = changed::read(&changed_path)?.into_iter().map(|entry| (entry.key, entry.value));
+    nameserver.remember_changed(kept);
+    let changed = ChangedFile::new(changed_path, nameserver.clone());
     let (store, kv_writer) = KvWriter::new(config.kv_path, nameserver.clone());
-    let shell = Shell { nameserver, store, started: Instant::now(), connections: Mutex::default() };
+    let shell = Shell { nameserver, store, changed, started: Instant::now(), connections: Mutex::default() };
+    exporter.add(Arc::new(NameserverSeries::new(&shell.nameserver)));
     let door = NameserverDoor(Arc::new(shell));
 
     // The scan and the KV writer outlive the connections, whose last requests they still serve.
@@ -69,6 +80,8 @@ async fn scan(shell: &Shell, interval: Duration, stop: &CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut effects = Vec::new();
     loop {
+        // A container can be given another network while it runs.
+        shell.nameserver.set_surroundings(surroundings());
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => shell.nameserver.tick(shell.now_ms(), &mut effects),
@@ -77,10 +90,20 @@ async fn scan(shell: &Shell, interval: Duration, stop: &CancellationToken) {
     }
 }
 
+/// The networks that this machine has now. A system without such a table has no neighbours that matter.
+fn surroundings() -> Surroundings {
+    let table = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    // In Kubernetes no host publishes the ports of a pod, so its gateway is not where programs dial 127.0.0.1.
+    let marked = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| std::path::Path::new(mark).exists());
+    let in_container = marked && std::env::var_os("KUBERNETES_SERVICE_HOST").is_none();
+    Surroundings::from_route_table(&table, in_container)
+}
+
 #[derive(Debug)]
 struct Shell {
     nameserver: Arc<Nameserver>,
     store: KvStore,
+    changed: ChangedFile,
     started: Instant,
     /// Whoever may have to be told something unasked.
     connections: Mutex<HashMap<ConnectionId, Arc<Connection>>>,
@@ -94,7 +117,9 @@ impl Shell {
     /// Answers the frames of one read, in their order.
     async fn answer(&self, mut inbound: Inbound) -> Outbound {
         let mut replies = std::mem::take(&mut inbound.replies);
-        let arrival = Arrival { connection: inbound.connection.id(), now_ms: self.now_ms() };
+        let (peer, local) = (inbound.connection.peer().ip(), inbound.connection.local().ip());
+        let arrival =
+            Arrival { connection: inbound.connection.id(), reader: Reader { peer, local }, now_ms: self.now_ms() };
         let (mut spans, mut effects) = (FieldSpans::default(), Vec::new());
         let mut unreadable = None;
         for frame in inbound.frames() {
@@ -103,6 +128,7 @@ impl Shell {
             match handled {
                 Handled::Done => {}
                 Handled::Store(change, pending) => pending.finish(self.store.store(change).await, &mut replies),
+                Handled::SaveSettings(pending) => pending.finish_settings(self.changed.save().await, &mut replies),
                 Handled::Unreadable(error) => {
                     unreadable = Some(error);
                     break;

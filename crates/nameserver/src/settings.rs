@@ -2,6 +2,10 @@
 //!
 //! Source: `common/.../namesrv/NamesrvConfig.java`.
 
+use protocol::java_properties::{Entry, PropertiesError};
+
+use crate::keys::{self, WITHOUT_EFFECT};
+
 /// Upstream's switches that mean something here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -47,120 +51,73 @@ impl Default for Settings {
 /// Why settings are not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    /// The operator locked the key.
-    #[error("`{0}` is in configBlackList")]
+    /// The key names a path, or the operator locked it.
+    #[error("Can not update config in black list. `{0}` can only be set where the nameserver is started")]
     Locked(String),
-    /// Nobody knows the key, or it counts only at start.
-    #[error("`{0}` cannot be changed while the nameserver runs")]
+    /// The key counts only at start.
+    #[error("`{0}` counts only at start: set it in the nameserver's file and start the nameserver again")]
+    OnlyAtStart(&'static str),
+    /// Nobody knows the key.
+    #[error("`{0}` is no known key")]
     Unknown(String),
-    /// The value is not of the key's type.
-    #[error("`{key}` is `{value}`, which is no {expected}")]
+    /// The value is not one of the possible ones.
+    #[error("`{key}` is `{value}`; it must be {allowed}")]
     Value {
         /// The key.
-        key: String,
+        key: &'static str,
         /// What it was set to.
         value: String,
-        /// What it should be.
-        expected: &'static str,
+        /// What is possible.
+        allowed: String,
     },
-    /// A line that is no `key=value`.
-    #[error("line {0} is no key=value")]
-    Line(usize),
+    /// What was sent is not made of properties.
+    #[error("settings cannot be read: line {}: {source}", source.line())]
+    Text {
+        /// What is wrong with which line.
+        #[from]
+        source: PropertiesError,
+    },
+    /// No key was named.
+    #[error("no setting is named; lines of `key=value` are expected")]
+    Nothing,
 }
 
 impl Settings {
-    /// Every key with its value.
-    pub fn entries(&self) -> Vec<(&'static str, String)> {
-        let mut entries: Vec<_> =
-            self.clone().switches().into_iter().map(|(key, value)| (key, value.to_string())).collect();
-        entries.push(("waitSecondsForService", self.wait_seconds.to_string()));
-        entries
-    }
-
-    /// The settings after `changes`; nothing is changed when one of them is wrong.
-    pub fn with(&self, changes: &[(String, String)]) -> Result<Settings, SettingError> {
+    /// The settings after `changes`; nothing is changed when one of them is wrong. Keys of a stock nameserver without
+    /// meaning here change nothing.
+    pub fn with(&self, changes: &[Entry]) -> Result<Settings, SettingError> {
         let mut changed = self.clone();
-        for (key, value) in changes {
-            changed.set(key, value)?;
+        for Entry { key, value, .. } in changes {
+            match keys::find(key) {
+                Some(known) => known.change(&mut changed, value.trim())?,
+                None if WITHOUT_EFFECT.contains(&key.as_str()) => {}
+                None => return Err(SettingError::Unknown(key.clone())),
+            }
         }
         Ok(changed)
     }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        let wrong = |expected| SettingError::Value { key: key.into(), value: value.into(), expected };
-        if key == "waitSecondsForService" {
-            self.wait_seconds = value.parse().map_err(|_| wrong("number of seconds"))?;
-            return Ok(());
-        }
-        let switches = self.switches();
-        let switch = switches.into_iter().find(|(known, _)| *known == key);
-        let (_, switch) = switch.ok_or_else(|| SettingError::Unknown(key.into()))?;
-        *switch = value.parse().map_err(|_| wrong("boolean"))?;
-        Ok(())
-    }
-
-    fn switches(&mut self) -> [(&'static str, &mut bool); 8] {
-        [
-            ("orderMessageEnable", &mut self.order_in_routes),
-            ("returnOrderTopicConfigToBroker", &mut self.order_to_brokers),
-            ("supportActingMaster", &mut self.acting_master),
-            ("enableAllTopicList", &mut self.list_all_topics),
-            ("enableTopicList", &mut self.list_topics),
-            ("notifyMinBrokerIdChanged", &mut self.notify_min_id),
-            ("deleteTopicWithBrokerRegistration", &mut self.registration_deletes),
-            ("needWaitForService", &mut self.wait_for_service),
-        ]
-    }
-}
-
-/// Reads `key=value` lines; blank lines and those that begin with `#` or `!` say nothing.
-pub fn parse_properties(text: &str) -> Result<Vec<(String, String)>, SettingError> {
-    let mut entries = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            continue;
-        }
-        let (key, value) = line.split_once('=').ok_or(SettingError::Line(number + 1))?;
-        entries.push((key.trim().to_owned(), value.trim().to_owned()));
-    }
-    Ok(entries)
-}
-
-/// Writes `key=value` lines in the order of the keys.
-pub fn write_properties<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let mut entries: Vec<_> = entries.into_iter().collect();
-    entries.sort_unstable();
-    entries.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::java_properties;
+
     use super::*;
 
     #[test]
     fn a_wrong_change_changes_nothing() {
         let settings = Settings::default();
-        let with = |text: &str| settings.with(&parse_properties(text).unwrap());
+        let with = |text: &str| settings.with(&java_properties::read(text).unwrap());
         assert_eq!(
-            with("# note\n\nwaitSecondsForService = 44\n").unwrap(),
+            with("# note\n\nwaitSecondsForService = 44 \nserverWorkerThreads=8").unwrap(),
             Settings { wait_seconds: 44, ..Settings::default() }
         );
         assert!(with("supportActingMaster=true").unwrap().acting_master);
-        let unknown = with("orderMessageEnable=true\nlistenPort=1");
-        assert_eq!(unknown, Err(SettingError::Unknown("listenPort".into())));
+        assert_eq!(with("orderMessageEnable=true\nlistenPort=1"), Err(SettingError::OnlyAtStart("listenPort")));
+        assert_eq!(with("orderMessageEnable=true\npineapple=1"), Err(SettingError::Unknown("pineapple".into())));
         assert_eq!(
             with("orderMessageEnable=yes").unwrap_err().to_string(),
-            "`orderMessageEnable` is `yes`, which is no boolean"
+            "`orderMessageEnable` is `yes`; it must be `true` or `false`"
         );
-        assert_eq!(parse_properties("a=b\nnonsense"), Err(SettingError::Line(2)));
-    }
-
-    #[test]
-    fn every_key_that_is_shown_can_be_set() {
-        let settings = Settings::default();
-        for (key, value) in settings.entries() {
-            assert_eq!(settings.with(&[(key.into(), value)]), Ok(settings.clone()), "{key}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the rest of the program sees of a connection: who it is, and a way to send to it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::task::AtomicWaker;
@@ -9,6 +9,15 @@ use futures_util::task::AtomicWaker;
 /// Number of a connection; never given twice by one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl ConnectionId {
+    /// The next number.
+    pub fn next() -> ConnectionId {
+        ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +54,7 @@ impl CloseReason {
 pub struct Connection {
     id: ConnectionId,
     peer: SocketAddr,
+    local: SocketAddr,
     outbox: Mutex<Outbox>,
     waker: AtomicWaker,
     /// Set whenever bytes come or are taken; taken by the sweep that looks for idle connections.
@@ -63,10 +73,11 @@ struct Outbox {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, peer: SocketAddr) -> Connection {
+    pub(crate) fn new(id: ConnectionId, peer: SocketAddr, local: SocketAddr) -> Connection {
         Connection {
             id,
             peer,
+            local,
             outbox: Mutex::default(),
             waker: AtomicWaker::new(),
             active: AtomicBool::new(true),
@@ -77,7 +88,7 @@ impl Connection {
 
     /// A connection that nobody drives: what is sent to it stays in its outbox, for tests to take.
     pub fn detached(id: ConnectionId, peer: SocketAddr) -> Connection {
-        Connection::new(id, peer)
+        Connection::new(id, peer, peer)
     }
 
     /// Number of the connection.
@@ -88,6 +99,11 @@ impl Connection {
     /// Address of the other side.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Address on this side, which the other one dialled.
+    pub fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// Lets `write` append frames to what is to be sent, and wakes the connection's task. Returns `false`, without

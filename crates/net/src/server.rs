@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -132,8 +131,6 @@ impl Default for ServerOptions {
 /// Sweeps for idle connections per idle time.
 const SWEEPS_PER_IDLE: u32 = 12;
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-
 type Open = Arc<Mutex<HashMap<ConnectionId, Arc<Connection>>>>;
 
 /// Accepts connections from `listeners` until `shutdown`, then lets them end. Runs on a worker thread; the
@@ -177,7 +174,9 @@ async fn accept<D: Door>(listener: &TcpListener, opening: &Opening<D>, workers: 
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
-                let connection = Arc::new(Connection::new(ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed)), peer));
+                // It fails only for a connection that is gone already.
+                let local = stream.local_addr().unwrap_or(peer);
+                let connection = Arc::new(Connection::new(ConnectionId::next(), peer, local));
                 start(stream, connection, opening.clone(), workers);
             }
             Err(error) => {

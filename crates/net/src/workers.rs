@@ -31,11 +31,22 @@ pub struct WorkerThreads(Vec<JoinHandle<()>>);
 impl Workers {
     /// Starts `count` threads, at least one, named `name-0`, `name-1`, …
     pub fn start(name: &str, count: usize) -> std::io::Result<(Workers, WorkerThreads)> {
+        Workers::start_with_rest(name, count, || {})
+    }
+
+    /// As [`Workers::start`]; each thread calls `at_rest` whenever nothing is left that it could do at once, before it
+    /// sleeps. What wakes tasks there is served before the sleep. `at_rest` must not panic.
+    pub fn start_with_rest(
+        name: &str,
+        count: usize,
+        at_rest: impl Fn() + Clone + Send + Sync + 'static,
+    ) -> std::io::Result<(Workers, WorkerThreads)> {
         let stop = CancellationToken::new();
         let mut inboxes = Vec::new();
         let mut threads = Vec::new();
         for index in 0..count.max(1) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(at_rest.clone()).build()?;
             let (inbox, jobs) = mpsc::unbounded_channel();
             let stop = stop.clone();
             let run = move || LocalSet::new().block_on(&runtime, work(jobs, stop));
@@ -119,6 +130,22 @@ mod tests {
         threads.join();
         names.sort();
         assert_eq!(names, ["test-0", "test-0", "test-1", "test-1"]);
+    }
+
+    #[test]
+    fn what_is_woken_at_rest_runs_before_the_sleep() {
+        let wanted = Arc::new(tokio::sync::Notify::new());
+        let wake = wanted.clone();
+        let (workers, threads) = Workers::start_with_rest("test", 1, move || wake.notify_waiters()).unwrap();
+        let (sent, received) = std::sync::mpsc::channel();
+        workers.spawn(move || async move {
+            // Nobody else wakes the task: it waits for the rest of its own thread.
+            wanted.notified().await;
+            sent.send(()).unwrap();
+        });
+        assert_eq!(received.recv(), Ok(()));
+        workers.stop();
+        threads.join();
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The text of JSON: white space, resolving escapes when reading, and escaping when writing.
 
+use crate::scan;
+
 /// Where white space from `at` on ends; the end of `bytes` when nothing else follows.
 #[inline]
 pub(crate) fn skip_white_space(bytes: &[u8], mut at: usize) -> usize {
@@ -15,7 +17,7 @@ pub(crate) fn skip_white_space(bytes: &[u8], mut at: usize) -> usize {
 pub fn unescape(raw: &[u8]) -> String {
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+    while let Some(at) = scan::position(rest, 0, b'\\') {
         out.extend_from_slice(&rest[..at]);
         rest = &rest[at + 1..];
         let Some((kind, after)) = rest.split_first() else { break };
@@ -26,6 +28,11 @@ pub fn unescape(raw: &[u8]) -> String {
             b'n' => b'\n',
             b'r' => b'\r',
             b't' => b'\t',
+            // Separators of properties come as these, several in each message.
+            b'u' if let [b'0', b'0', b'0', digit @ b'1'..=b'9', after @ ..] = rest => {
+                rest = after;
+                digit - b'0'
+            }
             b'u' => {
                 let (character, after) = unicode(rest);
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
@@ -68,13 +75,10 @@ fn hex4(bytes: &[u8]) -> Option<u32> {
 pub fn escape_into(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut clean_from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte >= 0x20 && *byte != b'"' && *byte != b'\\' {
-            continue;
-        }
+    while let Some(at) = scan::to_be_escaped(bytes, clean_from) {
         out.extend_from_slice(&bytes[clean_from..at]);
         clean_from = at + 1;
-        match byte {
+        match bytes[at] {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),

@@ -3,6 +3,8 @@
 //! Source: `common/.../message/MessageDecoder.java` and `MessageConst.java`. The last separator may be missing
 //! (Java 4.9 leaves it out); an item without 0x01 is ignored, as Java does.
 
+use crate::scan;
+
 /// Index keys, separated by blanks.
 pub const KEYS: &str = "KEYS";
 /// The one tag of the message.
@@ -47,10 +49,20 @@ pub const MAX_RECONSUME_TIMES: &str = "MAX_RECONSUME_TIMES";
 pub const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
 /// Delay in milliseconds.
 pub const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
+/// Group of messages whose order is kept.
+pub const SHARDING_KEY: &str = "__SHARDINGKEY";
+/// Priority of the message, from 0.
+pub const PRIORITY: &str = "_SYS_MSG_PRIORITY_";
+/// Lite topic of the message.
+pub const LITE_TOPIC: &str = "__LITE_TOPIC";
 /// Due time in milliseconds since 1970, as the client asked.
 pub const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
 /// Due time in milliseconds since 1970 of a waiting record, set by the broker.
 pub const TIMER_OUT_MS: &str = "TIMER_OUT_MS";
+/// Client id of whoever waits for a reply.
+pub const REPLY_TO_CLIENT: &str = "REPLY_TO_CLIENT";
+/// When a reply was pushed to whoever waits for it, in milliseconds since 1970, set by the broker.
+pub const PUSH_REPLY_TIME: &str = "PUSH_REPLY_TIME";
 
 const NAME_END: u8 = 1;
 const ITEM_END: u8 = 2;
@@ -69,8 +81,8 @@ impl<'a> Properties<'a> {
 
     /// Name and value of each item, in stored order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        self.bytes.split(|byte| *byte == ITEM_END).filter_map(|item| {
-            let end = item.iter().position(|byte| *byte == NAME_END)?;
+        items(self.bytes).filter_map(|item| {
+            let end = scan::position(item, 0, NAME_END)?;
             Some((std::str::from_utf8(&item[..end]).ok()?, std::str::from_utf8(&item[end + 1..]).ok()?))
         })
     }
@@ -84,7 +96,7 @@ impl<'a> Properties<'a> {
     /// Values of the last items of several names, found in one pass.
     pub fn get_many<const N: usize>(&self, names: [&str; N]) -> [Option<&'a str>; N] {
         let mut found: [Option<&[u8]>; N] = [None; N];
-        for item in self.bytes.split(|byte| *byte == ITEM_END) {
+        for item in items(self.bytes) {
             for (name, found) in names.iter().zip(&mut found) {
                 if item.get(name.len()) == Some(&NAME_END) && item.starts_with(name.as_bytes()) {
                     *found = Some(&item[name.len() + 1..]);
@@ -93,6 +105,17 @@ impl<'a> Properties<'a> {
         }
         found.map(|value| value.and_then(|value| std::str::from_utf8(value).ok()))
     }
+}
+
+/// The items between separators; the last may be empty.
+fn items(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let end = scan::position(bytes, 0, ITEM_END);
+        rest = end.map(|end| &bytes[end + 1..]);
+        Some(&bytes[..end.unwrap_or(bytes.len())])
+    })
 }
 
 /// Appends one item. Separators inside name or value would change the meaning of what follows, so they are
@@ -114,8 +137,8 @@ pub fn push_kept(out: &mut Vec<u8>, bytes: &[u8], keep: impl Fn(&[u8]) -> bool) 
     if out.last().is_some_and(|last| *last != ITEM_END) {
         out.push(ITEM_END);
     }
-    for item in bytes.split(|byte| *byte == ITEM_END) {
-        let Some(end) = item.iter().position(|byte| *byte == NAME_END) else { continue };
+    for item in items(bytes) {
+        let Some(end) = scan::position(item, 0, NAME_END) else { continue };
         if keep(&item[..end]) {
             out.extend_from_slice(item);
             out.push(ITEM_END);

@@ -161,6 +161,17 @@ pub fn stamp(record: &mut [u8], queue_offset: u64, position: u64, store_timestam
     record[at..at + 8].copy_from_slice(&store_timestamp_ms.to_be_bytes());
 }
 
+/// Writes into a copy of a record how often it was handed back. No checksum covers that number.
+///
+/// # Panics
+/// Panics if `record` is shorter than an encoded record: it must have been read by [`Record::parse`].
+pub fn set_reconsume_times(record: &mut [u8], times: i32) {
+    let sys_flag = SysFlag(i32_at(record, SYS_FLAG_AT));
+    let host = |is_v6: bool| if is_v6 { 20 } else { 8 };
+    let at = BORN_HOST_AT + host(sys_flag.born_host_is_v6()) + 8 + host(sys_flag.store_host_is_v6());
+    record[at..at + 4].copy_from_slice(&times.to_be_bytes());
+}
+
 /// Why bytes are not a whole stored message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {

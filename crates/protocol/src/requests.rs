@@ -3,6 +3,8 @@
 //! Sources: `remoting/.../protocol/header/**`. Fields that every handler ignores (`bname`, `lo`, `ns`, …) are left
 //! out; they are passed over when read.
 
+pub mod tools;
+
 use std::borrow::Cow;
 
 use crate::typed::headers;
@@ -51,6 +53,18 @@ headers! {
         queue_offset: i64 = "queueOffset",
         /// Unique id of the message.
         transaction_id: Option<S<'a>> = "transactionId",
+        /// By which a message that is due at some time can be taken back.
+        recall_handle: Option<S<'a>> = "recallHandle",
+    }
+
+    /// RECALL_MESSAGE (370).
+    RecallMessage<'a> {
+        /// Producer group.
+        producer_group: Option<S<'a>> = "producerGroup",
+        /// Topic of the message.
+        topic: S<'a> = "topic",
+        /// What the answer to the send said.
+        recall_handle: S<'a> = "recallHandle",
     }
 
     /// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361).
@@ -304,9 +318,75 @@ headers! {
         consumer_group: S<'a> = "consumerGroup",
         /// Only this topic.
         topic: Option<S<'a>> = "topic",
+        /// Only these topics, separated by `;`.
+        topic_list: Option<S<'a>> = "topicList",
     }
 
-    /// GET_SUBSCRIPTIONGROUP_CONFIG (352).
+    /// QUERY_CONSUME_TIME_SPAN (303) and QUERY_SUBSCRIPTION_BY_CONSUMER (345).
+    TopicOfGroup<'a> {
+        /// Consumer group.
+        group: S<'a> = "group",
+        /// Topic.
+        topic: S<'a> = "topic",
+    }
+
+    /// QUERY_CORRECTION_OFFSET (308).
+    QueryCorrectionOffset<'a> {
+        /// Topic.
+        topic: S<'a> = "topic",
+        /// Group whose offsets are to be corrected.
+        compare_group: S<'a> = "compareGroup",
+        /// Groups that do not count, separated by commas.
+        filter_groups: Option<S<'a>> = "filterGroups",
+    }
+
+    /// CLONE_GROUP_OFFSET (314).
+    CloneGroupOffset<'a> {
+        /// Group whose offsets are copied.
+        src_group: S<'a> = "srcGroup",
+        /// Group that gets them.
+        dest_group: S<'a> = "destGroup",
+        /// Only this topic.
+        topic: Option<S<'a>> = "topic",
+        /// Whether it does not matter what the members of the group subscribe to.
+        offline: bool = "offline" or false,
+    }
+
+    /// VIEW_BROKER_STATS_DATA (315).
+    ViewBrokerStats<'a> {
+        /// What is counted, like `TOPIC_PUT_NUMS`.
+        stats_name: S<'a> = "statsName",
+        /// Of what, like a topic or `topic@group`.
+        stats_key: S<'a> = "statsKey",
+    }
+
+    /// GET_BROKER_CONSUME_STATS (317).
+    GetBrokerConsumeStats {
+        /// Whether only ordered topics count.
+        is_order: bool = "isOrder" or false,
+    }
+
+    /// QUERY_CONSUME_QUEUE (321).
+    QueryConsumeQueue<'a> {
+        /// Topic.
+        topic: S<'a> = "topic",
+        /// Queue.
+        queue_id: i32 = "queueId",
+        /// First offset wanted.
+        index: i64 = "index",
+        /// Most entries wanted.
+        count: i32 = "count",
+        /// Group whose filter is tried on them.
+        consumer_group: Option<S<'a>> = "consumerGroup",
+    }
+
+    /// GET_PRODUCER_CONNECTION_LIST (204).
+    ProducerGroup<'a> {
+        /// Producer group.
+        producer_group: S<'a> = "producerGroup",
+    }
+
+    /// GET_SUBSCRIPTIONGROUP_CONFIG (352) and QUERY_TOPICS_BY_CONSUMER (343).
     GetSubscriptionGroup<'a> {
         /// Group.
         group: S<'a> = "group",
@@ -342,6 +422,8 @@ headers! {
         body_crc32: i32 = "bodyCrc32" or 0,
         /// Zone of the broker.
         zone_name: Option<S<'a>> = "__ZONE_NAME",
+        /// Whether nobody chose the address: the broker took the one that its machine had. Apogee's own field.
+        address_is_default: bool = "addressIsDefault" or false,
     }
 
     /// Answer of 103.
@@ -426,6 +508,100 @@ headers! {
     OneCluster<'a> {
         /// Cluster.
         cluster: S<'a> = "cluster",
+    }
+
+    /// INVOKE_BROKER_TO_RESET_OFFSET (222).
+    ResetOffset<'a> {
+        /// Topic.
+        topic: S<'a> = "topic",
+        /// Consumer group.
+        group: S<'a> = "group",
+        /// Messages stored since then are wanted, in milliseconds since 1970; negative wants only what comes.
+        timestamp: i64 = "timestamp" or -1,
+        /// Whether an offset may move forwards.
+        is_force: bool = "isForce" or true,
+        /// The one queue that is meant; absent or negative means all.
+        queue_id: Option<i32> = "queueId",
+        /// The new offset of that queue; absent or negative leaves it to the time.
+        offset: Option<i64> = "offset",
+    }
+
+    /// RESET_CONSUMER_CLIENT_OFFSET (220), from a broker to a consumer.
+    ResetClientOffset<'a> {
+        /// Topic.
+        topic: S<'a> = "topic",
+        /// Consumer group.
+        group: S<'a> = "group",
+        /// The time that was asked for, in milliseconds since 1970.
+        timestamp: i64 = "timestamp",
+        /// Whether an offset may move forwards.
+        is_force: bool = "isForce",
+        /// The one queue that was asked for, or -1.
+        queue_id: i32 = "queueId" or -1,
+    }
+
+    /// INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223) and GET_CONSUMER_STATUS_FROM_CLIENT (221).
+    ConsumerStatusOf<'a> {
+        /// Topic.
+        topic: S<'a> = "topic",
+        /// Consumer group.
+        group: S<'a> = "group",
+        /// The one client that is meant, by its id; absent or empty means all.
+        client_addr: Option<S<'a>> = "clientAddr",
+    }
+
+    /// GET_CONSUMER_RUNNING_INFO (307).
+    RunningInfoOf<'a> {
+        /// Consumer group.
+        consumer_group: S<'a> = "consumerGroup",
+        /// Client id.
+        client_id: S<'a> = "clientId",
+        /// Whether the stacks of its threads are wanted.
+        jstack_enable: bool = "jstackEnable" or false,
+    }
+
+    /// CONSUME_MESSAGE_DIRECTLY (309).
+    ConsumeDirectly<'a> {
+        /// Consumer group.
+        consumer_group: S<'a> = "consumerGroup",
+        /// Client id.
+        client_id: S<'a> = "clientId",
+        /// Offset message id.
+        msg_id: S<'a> = "msgId",
+        /// Topic.
+        topic: Option<S<'a>> = "topic",
+    }
+
+    /// PUSH_REPLY_MESSAGE_TO_CLIENT (326), from a broker to a producer.
+    PushReply<'a> {
+        /// Producer group of whoever replies.
+        producer_group: S<'a> = "producerGroup",
+        /// Topic of replies.
+        topic: S<'a> = "topic",
+        /// As the reply was sent.
+        default_topic: S<'a> = "defaultTopic",
+        /// As the reply was sent.
+        default_topic_queue_nums: i32 = "defaultTopicQueueNums",
+        /// As the reply was sent.
+        queue_id: i32 = "queueId",
+        /// System flag.
+        sys_flag: i32 = "sysFlag",
+        /// When the reply was made, in milliseconds since 1970.
+        born_timestamp: i64 = "bornTimestamp",
+        /// The user's own flag.
+        flag: i32 = "flag",
+        /// Properties in stored form.
+        properties: S<'a> = "properties",
+        /// As the reply was sent.
+        reconsume_times: i32 = "reconsumeTimes",
+        /// Unit mode of the producer.
+        unit_mode: bool = "unitMode",
+        /// Address of whoever replies.
+        born_host: S<'a> = "bornHost",
+        /// Address of the broker.
+        store_host: S<'a> = "storeHost",
+        /// When the broker had the reply, in milliseconds since 1970.
+        store_timestamp: i64 = "storeTimestamp",
     }
 
     /// WIPE_WRITE_PERM_OF_BROKER (205), ADD_WRITE_PERM_OF_BROKER (327).

@@ -40,6 +40,22 @@ pub struct FrameWriter<'o> {
     fields: usize,
 }
 
+/// The code of an answer that [`FrameWriter`] has written, without decoding it: for those who count answers.
+pub fn code_of_written(frame: &[u8], codec: Codec) -> Option<ResponseCode> {
+    let header = frame.get(8..)?;
+    match codec {
+        Codec::Json => {
+            let digits = header.strip_prefix(CODE_FIRST)?;
+            let end = digits.iter().position(|byte| *byte == b',')?;
+            std::str::from_utf8(&digits[..end]).ok()?.parse().ok().map(ResponseCode)
+        }
+        Codec::Binary => header.first_chunk().map(|code| ResponseCode(i16::from_be_bytes(*code).into())),
+    }
+}
+
+/// What a JSON header of ours begins with.
+const CODE_FIRST: &[u8] = b"{\"code\":";
+
 impl<'o> FrameWriter<'o> {
     /// Begins an answer.
     pub fn response(
@@ -81,7 +97,7 @@ impl<'o> FrameWriter<'o> {
         let mut entries_at = 0;
         match codec {
             Codec::Json => {
-                out.extend_from_slice(b"{\"code\":");
+                out.extend_from_slice(CODE_FIRST);
                 push_integer(out, code.into());
                 out.extend_from_slice(b",\"flag\":");
                 push_integer(out, flag.into());
@@ -244,6 +260,18 @@ mod tests {
         expected.push(("number".into(), number.to_string()));
         expected.push(("yes".into(), "true".into()));
         assert_eq!(read.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_code_of_an_answer_is_found_where_it_was_written() {
+        for codec in [Codec::Json, Codec::Binary] {
+            for code in [ResponseCode::SUCCESS, ResponseCode::PULL_OFFSET_MOVED, ResponseCode(-1)] {
+                let mut out = Vec::new();
+                FrameWriter::response(&mut out, codec, code, 7, Some("x")).finish(b"body");
+                assert_eq!(code_of_written(&out, codec), Some(code));
+            }
+            assert_eq!((code_of_written(&[], codec), code_of_written(&[0; 9], codec)), (None, None));
+        }
     }
 
     proptest! {

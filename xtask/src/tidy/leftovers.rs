@@ -42,9 +42,16 @@ fn check_file(source: &Source) -> Vec<Finding> {
     findings
 }
 
+/// What follows where the path is one of every image of stock brokers.
+const IN_STOCK_IMAGES: [&str; 3] = ["rocketmq/", "store`", "store\""];
+
 /// Whether the pattern stands at the start of a path, and not in the middle of one.
 fn starts_a_path(line: &str, pattern: &str) -> bool {
-    line.match_indices(pattern).any(|(at, _)| {
+    let of_machine = |(at, _): &(usize, &str)| {
+        let rest = &line[at + pattern.len()..];
+        !IN_STOCK_IMAGES.iter().any(|stock| rest.starts_with(stock))
+    };
+    line.match_indices(pattern).filter(of_machine).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         before.is_none_or(|before| !before.is_alphanumeric() && !matches!(before, '.' | '_' | '-' | '}' | '/'))
     })
@@ -72,6 +79,7 @@ mod tests {
             check_text("a.md", &format!("see `{start}{end}x`")),
             [format!("a.md:1: a path of one machine: `{start}{end}`")]
         );
+        assert_eq!(check_text("a.md", &format!("see `{start}{end}rocketmq/store`")).len(), 0);
         assert_eq!(check_text("a.md", &format!("see docs{start}{end}x and https:/{start}{end}y")).len(), 0);
     }
 }

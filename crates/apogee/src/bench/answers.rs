@@ -23,9 +23,20 @@ pub fn glance(frame: &Frame<'_>) -> Option<Glance> {
     {
         return Some(glance);
     }
+    if frame.codec_number == Codec::Binary.number() {
+        return binary(frame.header);
+    }
     let mut spans = FieldSpans::default();
     let header = Header::decode(Codec::from_number(frame.codec_number)?, frame.header, &mut spans).ok()?;
     header.is_response().then_some(Glance { code: header.code, opaque: header.opaque })
+}
+
+/// Code, language, version, opaque and flag come first and have fixed sizes.
+fn binary(header: &[u8]) -> Option<Glance> {
+    let [code @ .., _, _, _] = header.first_chunk::<5>()?;
+    let [opaque, flag] = [header.get(5..9)?, header.get(9..13)?].map(|bytes| bytes.try_into().map(i32::from_be_bytes));
+    let (opaque, flag) = (opaque.ok()?, flag.ok()?);
+    (flag & 1 == 1).then_some(Glance { code: i16::from_be_bytes(*code).into(), opaque })
 }
 
 fn own_form(header: &[u8]) -> Option<Glance> {
@@ -64,7 +75,7 @@ fn leading_number(bytes: &[u8]) -> Option<(i32, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::codes::ResponseCode;
+    use protocol::codes::{Language, ResponseCode};
     use protocol::frame;
     use protocol::writer::FrameWriter;
 
@@ -105,5 +116,10 @@ mod tests {
     fn requests_are_no_answers() {
         check(&json(r#"{"code":40,"flag":2,"language":"JAVA","opaque":5,"version":513}"#), None);
         check(&json("nonsense"), None);
+        let mut out = Vec::new();
+        FrameWriter::begin(&mut out, Codec::Binary, 40, Language::JAVA, 513, 5, 2, None).finish(b"");
+        check(&out, None);
+        let short = [&[0, 0, 0, 9, 1, 0, 0, 5][..], &[0; 5]].concat();
+        check(&short, None);
     }
 }

@@ -8,6 +8,50 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// How fast messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// Closed loop: as many as the window allows.
+    Max,
+    /// Open loop: so many messages a second over all connections.
+    PerSecond(f64),
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rate, String> {
+        if text == "max" {
+            return Ok(Rate::Max);
+        }
+        let rate: f64 = text.parse().map_err(|_| format!("`{text}` is no number and not `max`"))?;
+        match (0.1..=1e9).contains(&rate) {
+            true => Ok(Rate::PerSecond(rate)),
+            false => Err("between 0.1 and 1,000,000,000, or `max`".into()),
+        }
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Rate::Max => f.write_str("closed loop"),
+            Rate::PerSecond(rate) => write!(f, "{} msg/s intended", crate::output::grouped(*rate as u64)),
+        }
+    }
+}
+
+impl Rate {
+    /// The pace of one of `connections` whose requests carry `batch` messages. Connections take turns instead of
+    /// all sending at once.
+    pub fn pace(self, start: Instant, number: u32, connections: u32, batch: u32) -> Option<Pace> {
+        let Rate::PerSecond(rate) = self else { return None };
+        let requests = rate / f64::from(batch) / f64::from(connections);
+        let turn = f64::from(number) / f64::from(connections) / requests;
+        Some(Pace::new(start + Duration::from_secs_f64(turn), requests))
+    }
+}
+
 /// Intended send times at a fixed rate.
 #[derive(Debug)]
 pub struct Pace {
@@ -114,6 +158,27 @@ mod tests {
         assert_eq!(pace.take(late), Some(start + Duration::from_millis(1)));
         assert_eq!(pace.take(late), Some(start + Duration::from_millis(2)));
         assert_eq!(pace.overdue(late), 7);
+    }
+
+    #[test]
+    fn connections_take_turns() {
+        let start = Instant::now();
+        let rate = Rate::PerSecond(1000.0);
+        let first = |number| rate.pace(start, number, 4, 10).unwrap().next() - start;
+        assert_eq!([0, 1, 3].map(first), [0, 10, 30].map(Duration::from_millis));
+        let mut pace = rate.pace(start, 1, 4, 10).unwrap();
+        pace.take(start + Duration::from_secs(1));
+        assert_eq!(pace.next() - start, Duration::from_millis(50));
+        assert!(Rate::Max.pace(start, 0, 1, 1).is_none());
+    }
+
+    #[test]
+    fn rates_are_numbers_or_as_much_as_possible() {
+        assert_eq!("max".parse(), Ok(Rate::Max));
+        assert_eq!("1e3".parse(), Ok(Rate::PerSecond(1000.0)));
+        for text in ["", "0", "-1", "NaN", "2e9", "many"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
     }
 
     #[tokio::test]

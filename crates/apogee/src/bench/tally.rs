@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::time::Instant;
+
+use super::progress::Progress;
 
 /// Longest latency that is told apart; longer ones count as this.
 const LATENCY_MAX: Duration = Duration::from_secs(120);
@@ -28,9 +32,12 @@ pub struct Tally {
     pub unanswered: u64,
     /// From the intended send time to the answer, in nanoseconds.
     latency: Histogram<u64>,
-    /// From a message's birth to its arrival, in milliseconds.
+    /// From a message's birth, or the time it was due, to its arrival, in microseconds.
     delivery: Histogram<u64>,
+    /// When the last counted answer arrived.
+    last_at: Option<Instant>,
     faults: BTreeMap<String, Fault>,
+    progress: Arc<Progress>,
 }
 
 /// Faults of one kind.
@@ -44,7 +51,7 @@ pub struct Fault {
 
 impl Tally {
     /// Nothing counted yet.
-    pub fn new(counted: Range<Instant>) -> Tally {
+    pub fn new(counted: Range<Instant>, progress: Arc<Progress>) -> Tally {
         let histogram = |max: u64| {
             // 3 digits and these bounds are known to be possible.
             Histogram::new_with_bounds(1, max, 3).unwrap_or_else(|error| unreachable!("{error}"))
@@ -58,7 +65,9 @@ impl Tally {
             unanswered: 0,
             latency: histogram(LATENCY_MAX.as_nanos() as u64),
             delivery: histogram(LATENCY_MAX.as_micros() as u64),
+            last_at: None,
             faults: BTreeMap::new(),
+            progress,
         }
     }
 
@@ -68,6 +77,7 @@ impl Tally {
             self.answers += 1;
             self.messages += messages;
             self.body_bytes += body_bytes;
+            self.last_at = Some(now);
         }
     }
 
@@ -78,7 +88,7 @@ impl Tally {
         }
     }
 
-    /// Counts the time between a message's birth and its arrival.
+    /// Counts the time between a message's birth, or when it was due, and its arrival.
     pub fn delivery(&mut self, now: Instant, micros: i64) {
         if self.counted.contains(&now) {
             self.delivery.saturating_record(micros.max(0).unsigned_abs());
@@ -87,7 +97,13 @@ impl Tally {
 
     /// Counts a fault of some kind; `detail` is kept of the first.
     pub fn fault(&mut self, kind: impl Into<String>, detail: impl FnOnce() -> String) {
+        self.progress.faults.fetch_add(1, Ordering::Relaxed);
         self.faults.entry(kind.into()).or_insert_with(|| Fault { count: 0, first: detail() }).count += 1;
+    }
+
+    /// What all threads of the run count together.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
     /// Adds the counts of another thread.
@@ -97,6 +113,7 @@ impl Tally {
         self.body_bytes += other.body_bytes;
         self.overdue += other.overdue;
         self.unanswered += other.unanswered;
+        self.last_at = self.last_at.max(other.last_at);
         // Cannot fail: all histograms have the same bounds.
         let _ = self.latency.add(other.latency);
         let _ = self.delivery.add(other.delivery);
@@ -105,9 +122,11 @@ impl Tally {
         }
     }
 
-    /// What the counts come to.
-    pub fn outcome(&self, cpu_share: f64) -> Outcome {
-        let seconds = (self.counted.end - self.counted.start).as_secs_f64();
+    /// What the counts come to. Work that ends by itself took until its last answer; other work until the end of the
+    /// counted time.
+    pub fn outcome(&self, ends_by_itself: bool) -> Outcome {
+        let end = self.last_at.filter(|_| ends_by_itself).unwrap_or(self.counted.end);
+        let seconds = end.saturating_duration_since(self.counted.start).as_secs_f64().max(1e-9);
         Outcome {
             seconds,
             messages: self.messages,
@@ -119,7 +138,6 @@ impl Tally {
             overdue: self.overdue,
             unanswered: self.unanswered,
             faults: self.faults.clone(),
-            own_cpu_percent: cpu_share * 100.0,
         }
     }
 }
@@ -139,7 +157,7 @@ pub struct Outcome {
     pub answers: u64,
     /// Round trips in microseconds, from the intended send time.
     pub latency_us: Option<Quantiles>,
-    /// Birth to arrival in milliseconds.
+    /// Birth, or the time it was to be sent or delivered, to arrival, in milliseconds.
     pub delivery_ms: Option<Quantiles>,
     /// Requests that could not be sent at their time before the run was over.
     pub overdue: u64,
@@ -147,14 +165,24 @@ pub struct Outcome {
     pub unanswered: u64,
     /// Everything that was not as it should be.
     pub faults: BTreeMap<String, Fault>,
-    /// Processor time of the load generator itself, in percent of one core.
-    pub own_cpu_percent: f64,
 }
 
 impl Outcome {
-    /// Whether there were messages and all was as it should be.
+    /// The same messages, but in another time.
+    pub fn within(self, seconds: f64) -> Outcome {
+        let seconds = seconds.max(1e-9);
+        let body_bytes = self.body_bytes_per_second * self.seconds;
+        Outcome {
+            seconds,
+            messages_per_second: self.messages as f64 / seconds,
+            body_bytes_per_second: body_bytes / seconds,
+            ..self
+        }
+    }
+
+    /// Whether all was as it should be.
     pub fn is_clean(&self) -> bool {
-        self.messages > 0 && self.unanswered == 0 && self.faults.is_empty()
+        self.unanswered == 0 && self.faults.is_empty()
     }
 }
 
@@ -200,29 +228,50 @@ mod tests {
     fn only_what_arrives_in_the_counted_time_counts() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let mut tally = Tally::new(start + second..start + 3 * second);
+        let mut tally = Tally::new(start + second..start + 3 * second, Arc::default());
         for at in [0, 1, 2, 3] {
             tally.answer(start + at * second, 10, 100);
             tally.latency(start, start + at * second);
         }
-        let mut all = Tally::new(tally.counted.clone());
+        let mut all = Tally::new(tally.counted.clone(), Arc::default());
         all.add(tally);
-        let outcome = all.outcome(0.5);
+        let outcome = all.outcome(false);
         assert_eq!((outcome.messages, outcome.answers, outcome.messages_per_second), (20, 2, 10.0));
         let latency = outcome.latency_us.unwrap();
         assert!((latency.max - 2e6).abs() < 2e3 && (latency.p50 - 1e6).abs() < 2e3, "{latency:?}");
         assert!(outcome.delivery_ms.is_none() && outcome.is_clean());
+        // The last answer that counts came a second after the counted time began.
+        assert_eq!(all.outcome(true).messages_per_second, 20.0);
+        let within = all.outcome(true).within(4.0);
+        assert_eq!((within.messages, within.messages_per_second, within.body_bytes_per_second), (20, 5.0, 50.0));
+    }
+
+    #[test]
+    fn points_of_a_distribution_are_those_of_its_values() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start..start + Duration::from_secs(10), Arc::default());
+        for micros in 1..=1000 {
+            tally.delivery(start, micros);
+        }
+        // A clock that went back does not make a message faster than at once.
+        tally.delivery(start, -5);
+        let found = tally.outcome(false).delivery_ms.unwrap();
+        for (found, expected) in
+            [(found.p50, 0.5), (found.p90, 0.9), (found.p99, 0.99), (found.p999, 0.999), (found.max, 1.0)]
+        {
+            assert!((found - expected).abs() <= 0.002, "{found} is not {expected}");
+        }
     }
 
     #[test]
     fn faults_are_counted_by_kind_and_the_first_is_kept() {
         let now = Instant::now();
-        let mut tally = Tally::new(now..now + Duration::from_secs(1));
+        let mut tally = Tally::new(now..now + Duration::from_secs(1), Arc::default());
         tally.fault("code 2", || "busy".into());
-        let mut other = Tally::new(tally.counted.clone());
+        let mut other = Tally::new(tally.counted.clone(), Arc::default());
         other.fault("code 2", || "busier".into());
         tally.add(other);
-        let outcome = tally.outcome(0.0);
+        let outcome = tally.outcome(false);
         assert_eq!((outcome.faults["code 2"].count, outcome.faults["code 2"].first.as_str()), (2, "busy"));
         assert!(!outcome.is_clean());
     }

@@ -1,15 +1,13 @@
 //! One connection of the load generator: whole buffers in and out, one system call each per wake-up.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use protocol::frame::{self, Frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-
-/// Room for what one read brings, to begin with.
-const READ_BYTES: usize = 256 * 1024;
 
 /// A connected socket and its buffers.
 #[derive(Debug)]
@@ -23,16 +21,17 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects; waits no longer than the system does.
-    pub async fn connect(address: &str) -> io::Result<Wire> {
+    /// Connects; waits no longer than the system does. `read_bytes` is the room for what one read brings, to begin
+    /// with; it grows when a frame needs more.
+    pub async fn connect(address: &str, read_bytes: usize) -> io::Result<Wire> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Wire { stream, outgoing: Vec::new(), written: 0, received: vec![0; READ_BYTES], filled: 0 })
+        Ok(Wire { stream, outgoing: Vec::new(), written: 0, received: vec![0; read_bytes], filled: 0 })
     }
 
     /// Our address.
-    pub fn local_ip(&self) -> io::Result<std::net::IpAddr> {
-        Ok(self.stream.local_addr()?.ip())
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
     }
 
     /// Writes what the socket takes and waits until something arrives.

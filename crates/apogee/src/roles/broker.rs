@@ -10,8 +10,10 @@ use broker::config::print;
 use broker::start::{self, RunningBroker, StartError};
 use clap::Args;
 
+use super::at_work::AtWork;
+use super::role_lock::{Role, RoleLock};
 use super::stopping::StopSignal;
-use super::{DEFAULT_DATA_DIR, logging, open_files, settings_json};
+use super::{data_dir, open_files, run_as, settings_json, variables};
 use crate::command_line::Access;
 use crate::output;
 use crate::topic::name_and_value;
@@ -27,7 +29,7 @@ Examples:
   apogee broker --set brokerIP1=10.0.0.7 --set flushDiskType=SYNC_FLUSH")]
 pub struct BrokerArguments {
     /// Configuration: the broker.conf of a stock broker, or TOML
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, alias = "configFile", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Folder of everything that is stored; otherwise the file's storePathRootDir, or ./data
     #[arg(long, value_name = "DIR")]
@@ -36,8 +38,17 @@ pub struct BrokerArguments {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = name_and_value)]
     settings: Vec<(String, String)>,
     /// Print every setting and where it comes from, and end
-    #[arg(long, short)]
+    #[arg(long, short, alias = "printConfigItem")]
     print_config: bool,
+    /// Print the settings that differ from their defaults, and end
+    #[arg(long, short = 'm', alias = "printImportantConfig")]
+    print_important_config: bool,
+    /// Taken from scripts: gRPC clients are served in any case
+    #[arg(long, hide = true)]
+    enable_proxy: bool,
+    /// Taken from scripts, without effect
+    #[arg(long, hide = true, value_name = "FILE")]
+    proxy_config: Option<PathBuf>,
     /// Print what every setting means, and end
     #[arg(long)]
     explain_config: bool,
@@ -45,8 +56,7 @@ pub struct BrokerArguments {
 
 /// Loads settings from all sources.
 pub fn settings(file: Option<&PathBuf>, command_line: &[(String, String)], host: &Host) -> anyhow::Result<Loaded> {
-    // Named like a setting, but ours.
-    let environment: Vec<(String, String)> = std::env::vars().filter(|(name, _)| name != logging::VARIABLE).collect();
+    let environment = variables::of_broker();
     let sources = Sources { file: file.map(PathBuf::as_path), environment: &environment, command_line };
     load(&sources, host).context("the broker's settings are wrong")
 }
@@ -61,22 +71,42 @@ pub fn comment(loaded: &Loaded) {
     }
 }
 
+/// A broker that runs, in a folder that is its own.
+pub struct Running {
+    /// The broker.
+    pub broker: RunningBroker,
+    at_work: AtWork,
+    lock: RoleLock,
+}
+
+impl Running {
+    /// Stops it, and then gives the folder back.
+    pub fn stop(self) {
+        drop(self.at_work);
+        self.broker.stop();
+        drop(self.lock);
+    }
+}
+
 /// Starts a broker; an error about a port names `port_flag`, with which another one is chosen.
-pub fn start(loaded: Loaded, port_flag: fn(&str) -> String) -> anyhow::Result<RunningBroker> {
-    start::start(loaded.config).map_err(|error| {
+pub fn start(loaded: Loaded, port_flag: fn(&str) -> String) -> anyhow::Result<Running> {
+    let lock = RoleLock::take(&loaded.config.data_dir, Role::Broker).context("the broker cannot start")?;
+    let broker = start::start(loaded.config).map_err(|error| {
         let advice = match &error {
             StartError::Listen { flag, .. } => format!("the broker cannot start (another port: {})", port_flag(flag)),
             _ => "the broker cannot start".to_owned(),
         };
         anyhow::Error::from(error).context(advice)
-    })
+    })?;
+    let at_work = AtWork::note(Role::Broker, broker.address);
+    Ok(Running { broker, at_work, lock })
 }
 
 /// Runs a broker until a signal comes.
 pub fn run(arguments: &BrokerArguments, access: &Access) -> anyhow::Result<ExitCode> {
     if arguments.explain_config {
         match access.json {
-            true => output::json(&settings_json::explained()?)?,
+            true => output::json(&settings_json::explained())?,
             false => output::line(print::help().trim_end())?,
         }
         return Ok(ExitCode::SUCCESS);
@@ -89,8 +119,13 @@ pub fn run(arguments: &BrokerArguments, access: &Access) -> anyhow::Result<ExitC
     if let Some(nameservers) = &access.nameservers {
         command_line.push(("namesrvAddr".into(), nameservers.clone()));
     }
-    let host = Host::of_this_machine(DEFAULT_DATA_DIR.into());
+    let folder = data_dir::default();
+    let host = Host::of_this_machine(folder.path);
     let loaded = settings(arguments.config.as_ref(), &command_line, &host)?;
+    if arguments.print_important_config {
+        output::line(print::print_changed(&loaded).trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.print_config {
         match access.json {
             true => output::json(&settings_json::in_force(&loaded))?,
@@ -98,10 +133,19 @@ pub fn run(arguments: &BrokerArguments, access: &Access) -> anyhow::Result<ExitC
         }
         return Ok(ExitCode::SUCCESS);
     }
+    run_as::give_up_root(&loaded.config.data_dir)?;
     comment(&loaded);
+    if let Some(reason) =
+        folder.reason.filter(|_| loaded.report.origins.get("storePathRootDir").is_some_and(|place| place == "default"))
+    {
+        tracing::info!("data folder is {}: {reason}", loaded.config.data_dir.display());
+    }
+    if arguments.proxy_config.is_some() {
+        tracing::info!("--proxy-config has no effect: gRPC clients are served by the broker itself");
+    }
     let signal = StopSignal::listen()?;
     let running = start(loaded, |key| format!("{key} in the file, or --set {key}=…"))?;
-    let announced = announce(&running, access);
+    let announced = announce(&running.broker, access);
     if announced.is_ok() {
         signal.wait();
     }
@@ -119,6 +163,8 @@ fn announce(running: &RunningBroker, access: &Access) -> std::io::Result<()> {
             "broker": name,
             "address": address,
             "listens": [running.address, running.fast_address],
+            "grpc": running.grpc_address,
+            "metrics": running.metrics_address,
             "nameservers": config.nameservers,
             "data_dir": config.data_dir,
         }));
@@ -127,5 +173,9 @@ fn announce(running: &RunningBroker, access: &Access) -> std::io::Result<()> {
         true => String::new(),
         false => format!(" and name server is {}", config.nameservers.join(";")),
     };
-    output::line(&format!("The broker[{name}, {address}] boot success. serializeType=JSON{nameservers}"))
+    output::line(&format!("The broker[{name}, {address}] boot success. serializeType=JSON{nameservers}"))?;
+    match running.grpc_address {
+        Some(grpc) => output::line(&format!("gRPC clients are served on {grpc}, with and without TLS")),
+        None => Ok(()),
+    }
 }

@@ -1,20 +1,23 @@
 //! `apogee nameserver`
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use broker::config::properties;
+use anyhow::Context;
 use clap::Args;
+use metrics::port::Port;
+use metrics::{Exporter, Options};
 use nameserver::NameserverConfig;
-use nameserver::settings::SettingError;
+use nameserver::config::DEFAULT_METRICS_PORT;
 use net::listen::ListenError;
 use net::workers::{WorkerThreads, Workers};
 use tokio_util::sync::CancellationToken;
 
+use super::at_work::AtWork;
+use super::role_lock::{Role, RoleLock};
 use super::stopping::StopSignal;
-use super::{DEFAULT_DATA_DIR, open_files};
+use super::{data_dir, nameserver_settings, open_files, run_as};
 use crate::command_line::Access;
 use crate::output;
 
@@ -27,72 +30,44 @@ const THREADS: usize = 1;
 /// Flags of `nameserver`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Keys of the file: listenPort, bindAddress, kvConfigPath, and upstream's switches such as orderMessageEnable.
+Settings come from, each before the next: flags, what was changed while the nameserver ran, variables that start with
+APOGEE_NAMESERVER_, the file.
 
-Example: apogee nameserver --port 9876 --data-dir /var/lib/apogee")]
+Examples:
+  apogee nameserver --port 9876 --data-dir /var/lib/apogee
+  apogee nameserver -c namesrv.conf --print-config")]
 pub struct NameserverArguments {
-    /// Properties file, as of a stock nameserver
-    #[arg(long, short, value_name = "FILE")]
+    /// Configuration: the properties of a stock nameserver, or TOML
+    #[arg(long, short, alias = "configFile", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Port to listen on; otherwise the file's listenPort, or 9876
+    /// Port to listen on; otherwise listenPort, or 9876
     #[arg(long)]
     port: Option<u16>,
-    /// Folder for what is stored; the file's kvConfigPath goes before it
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
-    data_dir: PathBuf,
+    /// Folder for what is stored; otherwise that of kvConfigPath, or ./data
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print every setting and where it comes from, and end
+    #[arg(long, short, alias = "printConfigItem")]
+    print_config: bool,
+    /// Print what every setting means, and end
+    #[arg(long)]
+    explain_config: bool,
 }
 
-/// Where to listen, and everything else.
-#[derive(Debug)]
-pub struct NameserverSetup {
-    /// Interface and port.
-    pub listen: SocketAddr,
-    /// Everything else.
-    pub config: NameserverConfig,
+impl NameserverArguments {
+    /// Flags as keys of the file, which they go before.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let flags = [
+            ("listenPort", self.port.map(|port| port.to_string())),
+            ("kvConfigPath", self.data_dir.as_ref().map(|folder| kv_path(folder).display().to_string())),
+        ];
+        flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
 }
 
-impl NameserverSetup {
-    /// Listens on every interface, and keeps the KV table below `data_dir`.
-    pub fn new(port: u16, data_dir: &Path) -> NameserverSetup {
-        NameserverSetup {
-            listen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
-            config: NameserverConfig::new(data_dir.join("namesrv").join("kvConfig.json")),
-        }
-    }
-
-    /// Sets what the file says.
-    fn read(&mut self, path: &Path) -> anyhow::Result<()> {
-        let file = path.display();
-        if path.is_dir() {
-            bail!("`{file}` is a directory; container engines create one where the file to mount does not exist");
-        }
-        let bytes = std::fs::read(path).with_context(|| format!("`{file}` cannot be read"))?;
-        let entries = properties::read(&properties::decode(&bytes));
-        for entry in entries.map_err(|error| anyhow::anyhow!("{file}:{}: {error}", error.line()))? {
-            let value = entry.value.trim();
-            self.set(&entry.key, value).with_context(|| format!("{file}:{}", entry.line))?;
-        }
-        Ok(())
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> anyhow::Result<()> {
-        match key {
-            "listenPort" => {
-                let port = value.parse().with_context(|| format!("`listenPort` is `{value}`, which is no port"))?;
-                self.listen.set_port(port);
-            }
-            "bindAddress" => {
-                let ip: IpAddr =
-                    value.parse().with_context(|| format!("`bindAddress` is `{value}`, which is no address"))?;
-                self.listen.set_ip(ip);
-            }
-            _ => match self.config.set(key, value) {
-                Err(SettingError::Unknown(_)) => tracing::warn!("`{key}` has no effect here"),
-                outcome => outcome?,
-            },
-        }
-        Ok(())
-    }
+/// Where the KV table lies below a data folder.
+pub fn kv_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("namesrv").join("kvConfig.json")
 }
 
 /// A nameserver that runs.
@@ -100,40 +75,51 @@ impl NameserverSetup {
 pub struct RunningNameserver {
     /// Where it listens.
     pub address: SocketAddr,
+    /// What it shows of itself.
+    pub exporter: Exporter,
     shutdown: CancellationToken,
     workers: Workers,
     threads: WorkerThreads,
+    at_work: AtWork,
+    /// Given back when all is written.
+    lock: RoleLock,
 }
 
 impl RunningNameserver {
     /// Starts it; it is ready for requests when this returns.
-    pub fn start(setup: NameserverSetup) -> anyhow::Result<RunningNameserver> {
-        let kv_path = &setup.config.kv_path;
-        if let Some(folder) = kv_path.parent() {
-            std::fs::create_dir_all(folder).with_context(|| {
-                format!("folder `{}` of the KV table cannot be made (another one: --data-dir)", folder.display())
-            })?;
-        }
-        let listener = net::listen::listen(setup.listen)?;
+    pub fn start(config: NameserverConfig) -> anyhow::Result<RunningNameserver> {
+        let kv_path = &config.kv_path;
+        let lock = RoleLock::take(&kv_path.with_file_name(""), Role::Nameserver)?;
+        nameserver::kv::file::refuse_newer(kv_path)?;
+        let listener = net::listen::listen(SocketAddr::new(config.bind_ip, config.listen_port))?;
         let address = listener.local_addr().context("the port is gone")?;
         let (workers, threads) = Workers::start("nameserver", THREADS).context("a thread cannot be started")?;
-        let shutdown = CancellationToken::new();
-        serve(listener, setup.config, &workers, shutdown.clone());
-        Ok(RunningNameserver { address, shutdown, workers, threads })
+        let (shutdown, exporter) = (CancellationToken::new(), Exporter::new(Options::default()));
+        serve(listener, config, &workers, exporter.clone(), shutdown.clone());
+        let at_work = AtWork::note(Role::Nameserver, address);
+        Ok(RunningNameserver { address, exporter, shutdown, workers, threads, at_work, lock })
     }
 
     /// Stops it and waits until all is written.
     pub fn stop(self) {
+        drop(self.at_work);
         self.shutdown.cancel();
         self.workers.stop();
         self.threads.join();
+        drop(self.lock);
     }
 }
 
-fn serve(listener: TcpListener, config: NameserverConfig, workers: &Workers, shutdown: CancellationToken) {
+fn serve(
+    listener: TcpListener,
+    config: NameserverConfig,
+    workers: &Workers,
+    exporter: Exporter,
+    shutdown: CancellationToken,
+) {
     let spread = workers.clone();
     workers.spawn_on(0, move || async move {
-        if let Err(error) = nameserver::serve(vec![listener], config, spread, shutdown).await {
+        if let Err(error) = nameserver::serve(vec![listener], config, spread, exporter, shutdown).await {
             tracing::error!(%error, "the nameserver has ended");
         }
     });
@@ -141,23 +127,62 @@ fn serve(listener: TcpListener, config: NameserverConfig, workers: &Workers, shu
 
 /// Runs a nameserver until a signal comes.
 pub fn run(arguments: &NameserverArguments, access: &Access) -> anyhow::Result<ExitCode> {
+    if arguments.explain_config {
+        output::line(nameserver_settings::help().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let loaded = nameserver_settings::load(&nameserver_settings::Sources {
+        file: arguments.config.as_deref(),
+        environment: &std::env::vars().collect::<Vec<_>>(),
+        command_line: &arguments.settings(),
+        data_dir: &data_dir::default().path,
+    })
+    .context("the nameserver's settings are wrong")?;
+    if arguments.print_config {
+        match access.json {
+            true => output::json(&loaded.json())?,
+            false => output::line(loaded.print().trim_end())?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     open_files::raise_limit();
-    let mut setup = NameserverSetup::new(DEFAULT_PORT, &arguments.data_dir);
-    if let Some(path) = &arguments.config {
-        setup.read(path)?;
-    }
-    if let Some(port) = arguments.port {
-        setup.listen.set_port(port);
-    }
+    run_as::give_up_root(&loaded.config.kv_path.with_file_name(""))?;
+    loaded.comment();
     let signal = StopSignal::listen()?;
-    let running = RunningNameserver::start(setup).map_err(|error| advise(error, "--port, or listenPort"))?;
+    let (ip, metrics_port) = (loaded.config.bind_ip, loaded.config.metrics_port);
+    let running = RunningNameserver::start(loaded.config).map_err(|error| advise(error, "--port, or listenPort"))?;
+    let metrics = match listen_for_metrics(ip, metrics_port) {
+        Ok(metrics) => metrics,
+        Err(error) => {
+            running.stop();
+            return Err(error);
+        }
+    };
+    let metrics = metrics.map(|listener| Port::open(listener, running.exporter.clone())).transpose()?;
     let announced = announce(&running, access);
     if announced.is_ok() {
         signal.wait();
     }
     running.stop();
+    if let Some(port) = metrics {
+        port.close();
+    }
     announced?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Listens for Prometheus. The usual port may be taken: then the nameserver is not watched, and serves all the
+/// same.
+fn listen_for_metrics(ip: IpAddr, chosen: Option<u16>) -> anyhow::Result<Option<TcpListener>> {
+    let listened = net::listen::listen(SocketAddr::new(ip, chosen.unwrap_or(DEFAULT_METRICS_PORT)));
+    match listened {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if chosen.is_none() => {
+            tracing::warn!("metrics are not served: {error} (another port: metricsPromExporterPort)");
+            Ok(None)
+        }
+        Err(error) => Err(advise(error.into(), "metricsPromExporterPort")),
+    }
 }
 
 /// Says that the nameserver cannot start, and how another port is chosen if that is what is wrong.
@@ -175,33 +200,5 @@ fn announce(running: &RunningNameserver, access: &Access) -> std::io::Result<()>
         false => {
             output::line(&format!("The Name Server boot success. serializeType=JSON, address {}", running.address))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> anyhow::Result<NameserverSetup> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("namesrv.conf");
-        std::fs::write(&path, text).unwrap();
-        let mut setup = NameserverSetup::new(DEFAULT_PORT, folder.path());
-        setup.read(&path).map(|()| setup)
-    }
-
-    #[test]
-    fn the_file_of_a_stock_nameserver_is_read() {
-        let setup = read("# port\nlistenPort = 9877\nbindAddress=127.0.0.1\nserverWorkerThreads=8\n").unwrap();
-        assert_eq!(setup.listen, "127.0.0.1:9877".parse().unwrap());
-        assert!(read("orderMessageEnable=true").unwrap().config.settings.order_in_routes);
-    }
-
-    #[test]
-    fn a_wrong_value_is_named_with_its_line() {
-        let error = read("\n\nlistenPort=many").unwrap_err();
-        let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
-        assert!(chain[0].ends_with("namesrv.conf:3"), "{chain:?}");
-        assert_eq!(chain[1], "`listenPort` is `many`, which is no port");
     }
 }

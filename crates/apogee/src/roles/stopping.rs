@@ -8,8 +8,13 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use super::variables;
+
 /// Exit status after a second signal, as of a process that was killed.
 const FORCED: i32 = 130;
+
+/// Time that a server has to stop: container engines kill after ten seconds.
+const BUDGET: Duration = Duration::from_secs(8);
 
 /// Signals so soon after the first one are the same wish: `timeout` signals its child and then the whole group, and
 /// Ctrl-C may reach a process from the terminal and from whoever started it.
@@ -62,16 +67,29 @@ impl Signals {
     }
 }
 
+/// As the variable says, in seconds, or the default.
+fn budget() -> Duration {
+    let told = std::env::var(variables::STOP_TIMEOUT).ok().and_then(|text| text.trim().parse().ok());
+    told.map_or(BUDGET, Duration::from_secs)
+}
+
 async fn tell(mut signals: Signals, sender: mpsc::Sender<&'static str>) {
     let first = signals.next().await;
     // Whoever waits may be gone already.
     let _ = sender.send(first);
     let came = Instant::now();
-    let mut second = signals.next().await;
-    while came.elapsed() < SAME_WISH {
-        second = signals.next().await;
+    let budget = budget();
+    let second = async {
+        let mut second = signals.next().await;
+        while came.elapsed() < SAME_WISH {
+            second = signals.next().await;
+        }
+        second
+    };
+    match tokio::time::timeout(budget, second).await {
+        Ok(second) => tracing::warn!("stopped by force on {second}"),
+        Err(_) => tracing::warn!("not stopped within {} s; the rest is done at the next start", budget.as_secs()),
     }
-    tracing::warn!("stopped by force on {second}");
     #[expect(clippy::disallowed_methods, reason = "main is busy stopping and cannot return")]
     std::process::exit(FORCED);
 }

@@ -1,26 +1,32 @@
 //! From what the operator wrote to a checked [`BrokerConfig`].
 //!
 //! Sources, each stronger than the one before: defaults, `NAMESRV_ADDR`, the file, variables that start with
-//! `APOGEE_`, the command line. The `config` crate merges them; a value keeps its origin, so that an error or a listing
+//! `APOGEE_`, what was changed while the broker ran, the command line. The `config` crate merges them; a value keeps its origin, so that an error or a listing
 //! can name file and line.
 //!
 //! The crate takes keys for paths and the environment's for lower case, so it never sees a key as it was written: a
 //! `Layer` holds only names that are known, as the table of [`keys`] spells them.
+pub mod file;
+
 use super::BrokerConfig;
+use super::change;
 use super::host::{self, Host};
 use super::keys::{self, Known, Refused, SETTINGS, Spelling, Taken};
-use super::properties::{self, PropertiesError};
-use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
+use config::{Config, Map, Source, Value};
+use file::Written;
 use protocol::frame::FRAME_BYTES_MAX;
+use protocol::java_properties::PropertiesError;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Start of the names of environment variables that are settings.
 pub const VARIABLE_PREFIX: &str = "APOGEE_";
 /// The variable in which images and scripts of stock brokers pass the nameservers. The file is stronger, as there.
 const NAMESERVER_VARIABLE: &str = "NAMESRV_ADDR";
+/// The same as a flag of the JVM, which goes before the variable. Whoever reads such flags passes it among the variables.
+pub const JAVA_NAMESERVERS: &str = "-Drocketmq.namesrv.addr";
 /// What a segment must hold beside the largest body: topic, properties, the fixed part of a record, the filler.
 const AROUND_BODY_BYTES: u64 = 64 * 1024;
 
@@ -171,7 +177,7 @@ pub enum ConfigError {
     /// A commit-log file could not hold the largest message.
     #[error(
         "`mappedFileSizeCommitLog` is {segment_bytes} ({segment_place}); a message of `maxMessageSize` {message_bytes} \
-         ({message_place}) needs {}", message_bytes + AROUND_BODY_BYTES
+         ({message_place}) needs {}", segment_bytes_min(*message_bytes)
     )]
     SegmentTooSmall {
         /// Size of a commit-log file.
@@ -204,6 +210,14 @@ pub enum ConfigError {
     Merge(#[source] Box<config::ConfigError>),
 }
 
+/// Origin of an advertised address that nobody chose.
+const MACHINE_ADDRESS: &str = "default: address of this machine";
+
+/// Size that files of the commit log must have at least to hold a message with a body of that size.
+pub fn segment_bytes_min(message_bytes: u64) -> u64 {
+    message_bytes + AROUND_BODY_BYTES
+}
+
 /// Reads all sources and checks what they say together.
 pub fn load(sources: &Sources, host: &Host) -> Result<Loaded, ConfigError> {
     let mut report = Report::default();
@@ -218,14 +232,17 @@ pub fn load(sources: &Sources, host: &Host) -> Result<Loaded, ConfigError> {
     let (nameservers, variables) = variables(sources.environment);
     layers.push(Layer::of(nameservers, Spelling::Exact, &mut report));
     if let Some(path) = sources.file {
-        let (entries, spelling) = file_entries(path)?;
+        let (entries, spelling) = file::read(path)?;
         layers.push(Layer::of(entries, spelling, &mut report));
     }
     layers.push(Layer::of(variables, Spelling::Folded, &mut report));
     let command_line = sources.command_line.iter().map(|(key, value)| Written::new(key, value, "command line".into()));
-    layers.push(Layer::of(command_line.collect(), Spelling::Folded, &mut report));
+    let flags = Layer::of(command_line.collect(), Spelling::Folded, &mut report);
+    let changed = changed_entries(&data_dir(&layers, &flags)?, &flags, &mut report)?;
+    layers.push(Layer::of(changed, Spelling::Exact, &mut report));
+    layers.push(flags);
 
-    let mut merged = merge(layers).map_err(|error| ConfigError::Merge(Box::new(error)))?;
+    let mut merged = merge(layers)?;
     for setting in SETTINGS {
         let Some(Written { key: _, value, place }) = merged.remove(setting.key) else { continue };
         let value = match setting.key {
@@ -240,30 +257,19 @@ pub fn load(sources: &Sources, host: &Host) -> Result<Loaded, ConfigError> {
             Err(Refused::Outside { allowed }) => {
                 return Err(ConfigError::Value { key: setting.key, value, allowed, place });
             }
+            // Said only of a broker that runs.
+            Err(Refused::OnlyAtStart) => {}
             Err(Refused::NotYet { only }) => {
                 return Err(ConfigError::NotSupported { key: setting.key, value, only, place });
             }
         }
         report.origins.insert(setting.key, place);
     }
+    config.advertised_by_default = report.origins.get("brokerIP1").is_some_and(|place| place == MACHINE_ADDRESS);
     relate(&mut config, &mut report)?;
     look_around(&config, host, merged.get("storePathCommitLog"), &mut report);
     report.ignored = merged.into_keys().collect();
     Ok(Loaded { config, report })
-}
-
-/// A key and a value as one of the sources has them.
-#[derive(Clone, Debug)]
-struct Written {
-    key: String,
-    value: String,
-    place: String,
-}
-
-impl Written {
-    fn new(key: &str, value: &str, place: String) -> Written {
-        Written { key: key.to_owned(), value: value.trim().to_owned(), place }
-    }
 }
 
 /// What one source says, under the names of today, without the keys that nobody knows.
@@ -324,14 +330,48 @@ impl Source for Layer {
     }
 }
 
-fn merge(layers: Vec<Layer>) -> Result<BTreeMap<String, Written>, config::ConfigError> {
+fn merge(layers: Vec<Layer>) -> Result<BTreeMap<String, Written>, ConfigError> {
+    let merge_error = |error| ConfigError::Merge(Box::new(error));
     let builder = layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
     let mut merged = BTreeMap::new();
-    for (key, value) in builder.build()?.collect()? {
+    for (key, value) in builder.build().and_then(|built| built.collect()).map_err(merge_error)? {
         let place = value.origin().unwrap_or_default().to_owned();
-        merged.insert(key.clone(), Written { key, value: value.into_string()?, place });
+        merged.insert(key.clone(), Written { key, value: value.into_string().map_err(merge_error)?, place });
     }
     Ok(merged)
+}
+
+/// The data folder that all of these come to.
+fn data_dir(layers: &[Layer], flags: &Layer) -> Result<PathBuf, ConfigError> {
+    let mut merged = merge(layers.iter().chain([flags]).cloned().collect())?;
+    Ok(merged.remove("storePathRootDir").map(|written| written.value).unwrap_or_default().into())
+}
+
+/// What was changed while the broker ran, as far as it still counts.
+fn changed_entries(data_dir: &Path, flags: &Layer, report: &mut Report) -> Result<Vec<Written>, ConfigError> {
+    let path = data_dir.join(change::FILE);
+    let (entries, _) = match file::read(&path) {
+        Err(ConfigError::Unreadable { source, .. })
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(Vec::new());
+        }
+        read => read?,
+    };
+    let mut counting = Vec::new();
+    for Written { key, value, place } in entries {
+        let place = format!("changed at run time, {place}");
+        match keys::find(&key, Spelling::Exact) {
+            Some(Known::Setting(setting)) if !setting.may_change() => report.warnings.push(format!(
+                "`{key}` ({place}) has no effect: it counts only where it stands in the broker's own file or flags"
+            )),
+            Some(Known::Setting(_)) if flags.0.contains_key(&key) => {
+                report.warnings.push(format!("`{key}` is `{value}` ({place}), but the command line goes before that"));
+            }
+            _ => counting.push(Written { key, value, place }),
+        }
+    }
+    Ok(counting)
 }
 
 fn defaults(config: &BrokerConfig) -> Layer {
@@ -340,7 +380,7 @@ fn defaults(config: &BrokerConfig) -> Layer {
     let entries = settings.map(|setting| {
         let place = match setting.key {
             "brokerName" => "default: name of this machine",
-            "brokerIP1" => "default: address of this machine",
+            "brokerIP1" => MACHINE_ADDRESS,
             _ => "default",
         };
         (setting.key.to_owned(), value(Written::new(setting.key, &setting.show(config), place.to_owned())))
@@ -355,6 +395,8 @@ fn variables(environment: &[(String, String)]) -> (Vec<Written>, Vec<Written>) {
     for (name, value) in environment.iter().filter(|(_, value)| !value.trim().is_empty()) {
         let place = format!("environment {name}");
         if name == NAMESERVER_VARIABLE {
+            nameservers.insert(0, Written::new("namesrvAddr", value, place));
+        } else if name == JAVA_NAMESERVERS {
             nameservers.push(Written::new("namesrvAddr", value, place));
         } else if let Some(key) = name.strip_prefix(VARIABLE_PREFIX) {
             ours.push(Written::new(key, value, place));
@@ -363,50 +405,6 @@ fn variables(environment: &[(String, String)]) -> (Vec<Written>, Vec<Written>) {
     // The environment has no order; a report should have one.
     ours.sort_by(|a, b| a.place.cmp(&b.place));
     (nameservers, ours)
-}
-
-fn file_entries(path: &Path) -> Result<(Vec<Written>, Spelling), ConfigError> {
-    let name = path.display().to_string();
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Err(ConfigError::Directory { path: name }),
-        Err(source) => return Err(ConfigError::Unreadable { path: name, source }),
-    };
-    let text = properties::decode(&bytes);
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
-        return Ok((toml_entries(&name, &text)?, Spelling::Folded));
-    }
-    let entries = properties::read(&text).map_err(|source| ConfigError::Line { path: name.clone(), source })?;
-    let entries = entries.iter().map(|entry| Written::new(&entry.key, &entry.value, format!("{name}:{}", entry.line)));
-    Ok((entries.collect(), Spelling::Exact))
-}
-
-fn toml_entries(path: &str, text: &str) -> Result<Vec<Written>, ConfigError> {
-    let not_toml = |error| ConfigError::Toml { path: path.to_owned(), source: Box::new(error) };
-    let values = File::from_str(text, FileFormat::Toml).collect().map_err(not_toml)?;
-    let mut entries = Vec::new();
-    for (key, value) in values {
-        // The parser does not tell lines. A key in quotes is not found and has none.
-        let starts_with_key = |line: &str| {
-            let rest = line.trim_start().strip_prefix(key.as_str());
-            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
-        };
-        let line = text.lines().position(starts_with_key);
-        let place = line.map_or_else(|| path.to_owned(), |line| format!("{path}:{}", line + 1));
-        match toml_text(value) {
-            Some(value) => entries.push((line, Written::new(&key, &value, place))),
-            None => return Err(ConfigError::Table { key, place }),
-        }
-    }
-    entries.sort_by(|(a, first), (b, second)| a.cmp(b).then_with(|| first.key.cmp(&second.key)));
-    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
-}
-
-/// The value as a properties file would have it: a list is separated by `;`.
-fn toml_text(value: Value) -> Option<String> {
-    let ValueKind::Array(items) = value.kind else { return value.into_string().ok() };
-    let items: Result<Vec<String>, _> = items.into_iter().map(Value::into_string).collect();
-    items.ok().map(|items| items.join(";"))
 }
 
 /// An address in place of a host name, because routes and message ids carry addresses.
@@ -446,8 +444,8 @@ fn relate(config: &mut BrokerConfig, report: &mut Report) -> Result<(), ConfigEr
         return Err(ConfigError::SamePort { port, place: place(report, "fastListenPort") });
     }
 
-    let message_bytes = config.max_message_bytes as u64;
-    if config.segment_bytes < message_bytes + AROUND_BODY_BYTES {
+    let message_bytes = config.max_message_bytes.get() as u64;
+    if config.segment_bytes < segment_bytes_min(message_bytes) {
         return Err(ConfigError::SegmentTooSmall {
             segment_bytes: config.segment_bytes,
             segment_place: place(report, "mappedFileSizeCommitLog"),

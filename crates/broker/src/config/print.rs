@@ -1,8 +1,8 @@
 //! Settings as text: for `--print-config`, for the admin tools, and for help.
 use super::BrokerConfig;
-use super::keys::SETTINGS;
+use super::keys::{SETTINGS, Setting};
 use super::load::Loaded;
-use super::properties::write_entry;
+use protocol::java_properties::write_entry;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -23,6 +23,12 @@ const ASKED_FOR: &[(&str, Show)] = &[
     ("useTLS", |_| "false".to_owned()),
 ];
 
+/// Every key of [`print_config`] that somebody set.
+pub fn print_changed(loaded: &Loaded) -> String {
+    let lines = print_config(loaded);
+    lines.lines().filter(|line| !line.contains("# default")).fold(String::new(), |text, line| text + line + "\n")
+}
+
 /// Every key in force with its value and where that comes from, sorted by key: `key=value  # origin`.
 pub fn print_config(loaded: &Loaded) -> String {
     let mut out = String::new();
@@ -37,11 +43,12 @@ pub fn print_config(loaded: &Loaded) -> String {
     out
 }
 
-/// The answer to `GET_BROKER_CONFIG`: properties, sorted by key.
-pub fn dump(config: &BrokerConfig) -> String {
+/// The answer to `GET_BROKER_CONFIG`: properties, sorted by key. Keys without effect are shown if somebody set them.
+pub fn dump(config: &BrokerConfig, without_effect: &BTreeMap<&'static str, String>) -> String {
     let settings = SETTINGS.iter().map(|setting| (setting.key, setting.show(config)));
     let asked_for = ASKED_FOR.iter().map(|(key, show)| (*key, show(config)));
-    let all: BTreeMap<&str, String> = settings.chain(asked_for).collect();
+    let set = without_effect.iter().map(|(key, value)| (*key, value.clone()));
+    let all: BTreeMap<&str, String> = settings.chain(asked_for).chain(set).collect();
     let mut out = String::new();
     for (key, value) in all {
         write_entry(&mut out, key, &value);
@@ -49,21 +56,34 @@ pub fn dump(config: &BrokerConfig) -> String {
     out
 }
 
+/// The value where nobody says anything, or what it depends on.
+pub fn default_of(setting: &Setting) -> String {
+    match setting.key {
+        "brokerName" => "name of this machine".to_owned(),
+        "brokerIP1" => "address of this machine".to_owned(),
+        "storePathRootDir" => "./data, unless the environment names another".to_owned(),
+        "fastListenPort" => "listenPort - 2".to_owned(),
+        _ => setting.show(&BrokerConfig::default()),
+    }
+}
+
+/// From when on a changed value counts.
+pub fn counts(setting: &Setting) -> &'static str {
+    if setting.may_change() { "at any time" } else { "at start" }
+}
+
 /// Every key with its meaning, possible values and default, sorted by key.
 pub fn help() -> String {
-    let defaults = BrokerConfig::default();
     let mut lines: BTreeMap<&str, String> = BTreeMap::new();
     for setting in SETTINGS {
-        let default = match setting.key {
-            "brokerName" => "name of the machine".to_owned(),
-            "brokerIP1" => "address of the machine".to_owned(),
-            "storePathRootDir" => "depends on the machine".to_owned(),
-            "fastListenPort" => "listenPort - 2".to_owned(),
-            _ => setting.show(&defaults),
-        };
+        let default = default_of(setting);
         let (key, help, allowed) = (setting.key, setting.help, setting.allowed());
+        let counts = counts(setting);
         let old = setting.old.map(|old| format!("\n    old name: {old}")).unwrap_or_default();
-        lines.insert(key, format!("{key}\n    {help}\n    possible: {allowed}\n    default: {default}{old}\n"));
+        lines.insert(
+            key,
+            format!("{key}\n    {help}\n    possible: {allowed}\n    default: {default}\n    counts: {counts}{old}\n"),
+        );
     }
     lines.into_values().collect()
 }
@@ -71,6 +91,7 @@ pub fn help() -> String {
 #[cfg(test)]
 mod tests {
     use super::super::host::Host;
+    use super::super::live::Hours;
     use super::super::load::{Sources, load};
     use super::*;
 
@@ -98,7 +119,8 @@ mod tests {
 
     #[test]
     fn tools_find_the_keys_they_look_for() {
-        let dump = dump(&BrokerConfig { nameservers: vec!["a:1".into(), "b:2".into()], ..BrokerConfig::default() });
+        let config = BrokerConfig { nameservers: vec!["a:1".into(), "b:2".into()], ..BrokerConfig::default() };
+        let dump = dump(&config, &BTreeMap::new());
         assert!(dump.lines().is_sorted());
         for expected in [
             "aclEnable=false",
@@ -138,12 +160,12 @@ mod tests {
             cluster_name: "集群".into(),
             data_dir: "/opt/back\\slash and blank".into(),
             nameservers: vec!["a:1".into()],
-            delete_hours: vec![4, 16],
+            delete_hours: Hours::from_iter([4, 16]).into(),
             ..BrokerConfig::default()
         };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("broker.conf");
-        std::fs::write(&path, dump(&config)).unwrap();
+        std::fs::write(&path, dump(&config, &BTreeMap::new())).unwrap();
         let loaded = load(&Sources { file: Some(&path), ..Sources::default() }, &host()).unwrap();
         assert_eq!(loaded.config, config);
         assert_eq!(loaded.report.unknown, []);
@@ -155,7 +177,7 @@ mod tests {
         let help = help();
         let expected = "mappedFileSizeCommitLog\n    size of one commit-log file, bytes\n    possible: a number of \
                         bytes from 4096 to 2147483648, in which K, M or G may follow\n    default: 1073741824\n    \
-                        old name: mapedFileSizeCommitLog\n";
+                        counts: at start\n    old name: mapedFileSizeCommitLog\n";
         assert!(help.contains(expected), "{help}");
         assert_eq!(help.lines().filter(|line| !line.starts_with(' ')).count(), SETTINGS.len());
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Change, Job, MetaError, Tree};
 
 /// Changes by key, so that only the newest of each is kept.
-pub(super) type Changes = BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>;
+pub type Changes = BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>;
 
 /// Pause between tries to save after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -18,7 +18,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const EXPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Where changes are written. After a failed write a store is closed and opened again.
-pub(super) trait Store {
+pub trait Store {
     /// Makes the changes durable.
     fn write(&self, changes: &Changes) -> Result<(), MetaError>;
     /// Rewrites the JSON copy of a tree.
@@ -27,32 +27,53 @@ pub(super) trait Store {
     fn close(self);
 }
 
-/// Writes what arrives until every sender is gone, then whatever is left.
-pub(super) fn save_until_dropped<S: Store>(mut saver: Saver<S>, inbox: &mpsc::Receiver<Job>) {
-    /// Changes taken before the disk is asked to keep them.
-    const BATCH_MAX: usize = 10_000;
-    loop {
-        let first = match saver.due() {
-            Some(at) => inbox.recv_timeout(at.saturating_duration_since(clock_now())),
-            None => inbox.recv().map_err(|mpsc::RecvError| RecvTimeoutError::Disconnected),
-        };
-        if matches!(first, Err(RecvTimeoutError::Disconnected)) {
-            break;
-        }
+/// What the metadata thread does, for whoever drives it step by step instead.
+pub struct MetaWork<S> {
+    saver: Saver<S>,
+    inbox: mpsc::Receiver<Job>,
+}
+
+impl<S: Store> MetaWork<S> {
+    pub(super) fn new(saver: Saver<S>, inbox: mpsc::Receiver<Job>) -> MetaWork<S> {
+        MetaWork { saver, inbox }
+    }
+
+    /// Saves what has arrived, and calls back whoever waits for that.
+    pub fn step(&mut self, now: Instant) {
+        self.save(None, now);
+    }
+
+    fn save(&mut self, first: Option<Job>, now: Instant) {
+        /// Changes taken before the disk is asked to keep them.
+        const BATCH_MAX: usize = 10_000;
         let mut waiting = Vec::new();
-        for job in first.into_iter().chain(inbox.try_iter()).take(BATCH_MAX) {
+        for job in first.into_iter().chain(self.inbox.try_iter()).take(BATCH_MAX) {
             match job {
-                Job::Change(change) => saver.keep(change),
+                Job::Change(change) => self.saver.keep(change),
                 Job::WhenSaved(then) => waiting.push(then),
             }
         }
-        let saved = saver.save(clock_now());
+        let saved = self.saver.save(now);
         for then in waiting {
             then(saved);
         }
-        saver.export(clock_now());
+        self.saver.export(now);
     }
-    saver.finish(clock_now());
+
+    /// Writes what arrives until every sender is gone, then whatever is left.
+    pub(super) fn until_dropped(mut self) {
+        loop {
+            let first = match self.saver.due() {
+                Some(at) => self.inbox.recv_timeout(at.saturating_duration_since(clock_now())),
+                None => self.inbox.recv().map_err(|mpsc::RecvError| RecvTimeoutError::Disconnected),
+            };
+            if matches!(first, Err(RecvTimeoutError::Disconnected)) {
+                break;
+            }
+            self.save(first.ok(), clock_now());
+        }
+        self.saver.finish(clock_now());
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the thread is a shell; what it drives takes the time as an argument")]
@@ -86,6 +107,14 @@ impl<S: Store> Saver<S> {
             export_at: None,
             exported_at: None,
             export_fails: false,
+        }
+    }
+
+    /// Rewrites the JSON copies of some trees as soon as possible.
+    pub(super) fn rewrite_copies(&mut self, trees: impl IntoIterator<Item = Tree>) {
+        self.stale.extend(trees);
+        if !self.stale.is_empty() {
+            self.export_at = Some(clock_now());
         }
     }
 
@@ -247,7 +276,7 @@ mod tests {
         let disk = Arc::new(Mutex::new(Disk { full: true, ..Disk::default() }));
         let (jobs, inbox) = mpsc::channel();
         let (saver, (sender, heard)) = (saver(&disk), mpsc::channel());
-        let thread = std::thread::spawn(move || save_until_dropped(saver, &inbox));
+        let thread = std::thread::spawn(move || MetaWork::new(saver, inbox).until_dropped());
         for value in 0..3 {
             jobs.send(Job::Change(put("a", value))).unwrap_or_else(|_| panic!("the thread ended"));
             let sender = sender.clone();

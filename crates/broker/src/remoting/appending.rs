@@ -1,21 +1,25 @@
-//! Requests that append to the log: SEND_MESSAGE (10, 310, 320), CONSUMER_SEND_MSG_BACK (36), END_TRANSACTION (37).
+//! Requests that append to the log: SEND_MESSAGE (10, 310, 320), CONSUMER_SEND_MSG_BACK (36), END_TRANSACTION (37),
+//! RECALL_MESSAGE (370).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use metrics::Stopwatch;
 use net::Connection;
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::Codec;
 use protocol::header::Header;
 use protocol::message_id::OffsetMessageId;
-use protocol::requests::{ConsumerSendMsgBack, EndTransaction, SendMessage};
+use protocol::requests::{ConsumerSendMsgBack, EndTransaction, RecallMessage, SendMessage};
 use protocol::sys_flag::SysFlag;
 use protocol::writer::FrameWriter;
 
 use super::call::{Call, Refusal};
 use crate::broker::Broker;
 use crate::decide::{self, Decision};
-use crate::send::{self, Admitted, SendRequest};
+use crate::recall;
+use crate::rpc_latency::Kind;
+use crate::send::{self, Admitted, QueueChoice, SendRequest};
 use crate::send_back::{self, SendBack};
 use crate::writer::{Appends, Outcome, Submission, Submitted};
 
@@ -34,6 +38,7 @@ pub fn is_appending(code: RequestCode) -> bool {
             | RequestCode::SEND_BATCH_MESSAGE
             | RequestCode::CONSUMER_SEND_MSG_BACK
             | RequestCode::END_TRANSACTION
+            | RequestCode::RECALL_MESSAGE
     )
 }
 
@@ -43,9 +48,12 @@ pub struct AppendingTurn {
     appends: Appends,
     answers: Vec<PendingAnswer>,
     origin: Option<(Arc<Broker>, Arc<Connection>)>,
+    /// Runs since the first of them was taken in.
+    since: Option<Stopwatch>,
 }
 
 struct PendingAnswer {
+    request: RequestCode,
     opaque: i32,
     codec: Codec,
     kind: AnswerKind,
@@ -54,13 +62,27 @@ struct PendingAnswer {
 enum AnswerKind {
     /// To a send: where the message went.
     Placed(Admitted),
+    /// To a recall: which message was taken back.
+    Recalled(String),
     /// To anything else: that it was done.
     Done,
     /// The request wants no answer.
     None,
 }
 
+impl PendingAnswer {
+    fn new(call: &Call<'_>, kind: AnswerKind) -> PendingAnswer {
+        let request = RequestCode(call.header.code);
+        PendingAnswer { request, opaque: call.header.opaque, codec: call.codec, kind }
+    }
+}
+
 impl AppendingTurn {
+    /// Runs since the first request was taken in, if there was any.
+    pub fn since(&self) -> Option<Stopwatch> {
+        self.since
+    }
+
     /// Whether there is nothing to append and nobody to answer.
     pub fn is_empty(&self) -> bool {
         self.answers.is_empty()
@@ -70,16 +92,18 @@ impl AppendingTurn {
     pub fn admit(&mut self, call: &mut Call<'_>) {
         if self.origin.is_none() {
             self.origin = Some((call.broker.clone(), call.connection.clone()));
+            self.since = Some(Stopwatch::start());
         }
         let admitted = match RequestCode(call.header.code) {
             RequestCode::CONSUMER_SEND_MSG_BACK => self.admit_send_back(call),
             RequestCode::END_TRANSACTION => self.admit_decision(call),
+            RequestCode::RECALL_MESSAGE => return self.admit_recall(call),
             _ => return self.admit_send(call),
         };
         match admitted {
             Ok(true) => {
                 let kind = if call.header.is_oneway() { AnswerKind::None } else { AnswerKind::Done };
-                self.answers.push(PendingAnswer { opaque: call.header.opaque, codec: call.codec, kind });
+                self.answers.push(PendingAnswer::new(call, kind));
             }
             Ok(false) => {}
             Err(refusal) => call.refuse(refusal),
@@ -90,7 +114,7 @@ impl AppendingTurn {
         match self.try_send(call) {
             Ok(admitted) => {
                 let kind = if call.header.is_oneway() { AnswerKind::None } else { AnswerKind::Placed(admitted) };
-                self.answers.push(PendingAnswer { opaque: call.header.opaque, codec: call.codec, kind });
+                self.answers.push(PendingAnswer::new(call, kind));
             }
             Err(refusal) => {
                 call.broker.counters.sends_refused.fetch_add(1, Ordering::Relaxed);
@@ -101,6 +125,27 @@ impl AppendingTurn {
         }
     }
 
+    fn admit_recall(&mut self, call: &mut Call<'_>) {
+        match self.try_recall(call) {
+            Ok(unique_id) => {
+                let kind = if call.header.is_oneway() { AnswerKind::None } else { AnswerKind::Recalled(unique_id) };
+                self.answers.push(PendingAnswer::new(call, kind));
+            }
+            Err(refusal) => {
+                let (region, opaque) = (&call.broker.config.region_id, call.header.opaque);
+                FrameWriter::response(call.out, call.codec, refusal.code, opaque, Some(&refusal.remark))
+                    .text("MSG_REGION", region)
+                    .finish(b"");
+            }
+        }
+    }
+
+    fn try_recall(&mut self, call: &Call<'_>) -> Result<String, Refusal> {
+        let header: RecallMessage<'_> = call.read()?;
+        recall::recall(call.broker, &header.topic, &header.recall_handle, &mut self.appends)
+            .map_err(|error| Refusal::new(error.code(), error))
+    }
+
     fn try_send(&mut self, call: &Call<'_>) -> Result<Admitted, Refusal> {
         let header: SendMessage<'_> = call.read()?;
         let given = header.properties.as_deref().unwrap_or_default();
@@ -108,7 +153,11 @@ impl AppendingTurn {
             topic: &header.topic,
             template: &header.default_topic,
             template_queues: header.default_topic_queue_nums,
-            queue_id: header.queue_id,
+            queue: if header.queue_id < 0 {
+                QueueChoice::Turn(call.broker.next_turn())
+            } else {
+                QueueChoice::Given(header.queue_id)
+            },
             sys_flag: SysFlag(header.sys_flag),
             born_ms: header.born_timestamp,
             born_host: call.connection.peer(),
@@ -180,15 +229,17 @@ impl AppendingTurn {
                 turn.reset();
                 turn
             }
-            Submitted::Later => Box::default(),
+            // Whoever completes it, on whatever thread, leaves it among the spare ones.
+            Submitted::Later => Box::new(spare_turns().pop().unwrap_or_default()),
         }
     }
 
     /// Answers once nameservers know of the topics that were created.
     fn answer_when_told(self: Box<Self>) {
         let Some((broker, connection)) = self.origin.clone() else { return };
-        broker.clone().registrations.when_told(broker.clock.now_ms(), move || {
-            connection.send(|out| self.write_answers(&broker, Outcome::Stored, out));
+        broker.clone().when_topics_are_told(move |saved| {
+            let outcome = saved.outcome();
+            connection.send(|out| self.write_answers(&broker, outcome, out));
         });
     }
 
@@ -202,6 +253,18 @@ impl AppendingTurn {
         self.appends.clear();
         self.answers.clear();
         self.origin = None;
+        self.since = None;
+    }
+
+    fn keep_as_spare(mut self) {
+        const SPARES_MAX: usize = 128;
+        const KEPT_BYTES_MAX: usize = 64 * 1024;
+        let is_small = self.appends.batch.bytes() <= KEPT_BYTES_MAX;
+        self.reset();
+        let mut spare = spare_turns();
+        if is_small && spare.len() < SPARES_MAX {
+            spare.push(self);
+        }
     }
 
     fn write_answers(&self, broker: &Broker, outcome: Outcome<'_>, out: &mut Vec<u8>) {
@@ -212,6 +275,7 @@ impl AppendingTurn {
                 let frame = FrameWriter::response(out, answer.codec, code, answer.opaque, Some(&remark));
                 send_fields(broker, frame).finish(b"");
             }
+            self.note_times(broker, code);
             return;
         }
         let placed = self.appends.batch.placed();
@@ -225,31 +289,60 @@ impl AppendingTurn {
             match &answer.kind {
                 AnswerKind::None => {}
                 AnswerKind::Done => FrameWriter::response(out, answer.codec, code, answer.opaque, None).finish(b""),
-                AnswerKind::Placed(admitted) => {
-                    let records = &placed[admitted.first_record..admitted.first_record + admitted.records];
-                    let frame = FrameWriter::response(out, answer.codec, code, answer.opaque, None);
-                    let mut frame = send_fields(broker, frame)
-                        .plain("msgId", |out| {
-                            for (index, record) in records.iter().enumerate() {
-                                if index > 0 {
-                                    out.push(b',');
-                                }
-                                OffsetMessageId { host: broker.store_host, position: record.position.0 }.push(out);
-                            }
-                        })
-                        .integer("queueId", admitted.queue_id)
-                        .unsigned("queueOffset", records.first().map_or(0, |record| record.queue_offset));
-                    let (start, end) = admitted.unique_id;
-                    let id = &self.appends.unique_ids[start as usize..end as usize];
-                    if let Ok(id) = std::str::from_utf8(id)
-                        && !id.is_empty()
-                    {
-                        frame = frame.text("transactionId", id);
-                    }
-                    frame.finish(b"");
-                }
+                AnswerKind::Recalled(unique_id) => FrameWriter::response(out, answer.codec, code, answer.opaque, None)
+                    .text("msgId", unique_id)
+                    .text("MSG_REGION", &broker.config.region_id)
+                    .finish(b""),
+                AnswerKind::Placed(admitted) => self.write_placed(broker, answer, admitted, code, out),
             }
         }
+        self.note_times(broker, code);
+    }
+
+    /// All of them took the time of the turn. Mostly they ask the same, so that a thousand are noted like one.
+    fn note_times(&self, broker: &Broker, code: ResponseCode) {
+        let Some(since) = self.since else { return };
+        let time = since.elapsed();
+        for same in self.answers.chunk_by(|a, b| a.request == b.request) {
+            let kind = Kind::remoting(same[0].request, code);
+            broker.counters.rpc_latency.observe(kind, time, same.len() as u64);
+        }
+    }
+
+    fn write_placed(
+        &self,
+        broker: &Broker,
+        answer: &PendingAnswer,
+        admitted: &Admitted,
+        code: ResponseCode,
+        out: &mut Vec<u8>,
+    ) {
+        let placed = self.appends.batch.placed();
+        let records = &placed[admitted.first_record..admitted.first_record + admitted.records];
+        let frame = FrameWriter::response(out, answer.codec, code, answer.opaque, None);
+        let mut frame = send_fields(broker, frame)
+            .plain("msgId", |out| {
+                for (index, record) in records.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    OffsetMessageId { host: broker.store_host, position: record.position.0 }.push(out);
+                }
+            })
+            .integer("queueId", admitted.queue_id)
+            .unsigned("queueOffset", records.first().map_or(0, |record| record.queue_offset));
+        let optional = [
+            ("transactionId", admitted.unique_id, &self.appends.unique_ids),
+            ("recallHandle", admitted.recall_handle, &self.appends.recall_handles),
+        ];
+        for (name, (start, end), texts) in optional {
+            if let Ok(text) = std::str::from_utf8(&texts[start as usize..end as usize])
+                && !text.is_empty()
+            {
+                frame = frame.text(name, text);
+            }
+        }
+        frame.finish(b"");
     }
 }
 
@@ -265,14 +358,27 @@ impl Submission for AppendingTurn {
     fn complete(&mut self, outcome: Outcome<'_>) {
         if let (true, Outcome::Stored) = (self.appends.created_topic, outcome) {
             Box::new(std::mem::take(self)).answer_when_told();
-        } else if let Some((broker, connection)) = &self.origin {
+            return;
+        }
+        if let Some((broker, connection)) = &self.origin {
             connection.send(|out| self.write_answers(broker, outcome, out));
+        }
+        // After a timeout the records are still needed: they become visible later.
+        if let Outcome::Stored | Outcome::Refused(_) = outcome {
+            std::mem::take(self).keep_as_spare();
         }
     }
 }
 
+/// Turns whose room is used again; with SYNC_FLUSH each read that waits for the disk needs one of its own.
+static SPARE_TURNS: Mutex<Vec<AppendingTurn>> = Mutex::new(Vec::new());
+
+fn spare_turns() -> MutexGuard<'static, Vec<AppendingTurn>> {
+    SPARE_TURNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Fields that every answer to a send carries: Go traces only when it knows the region.
-fn send_fields<'o>(broker: &Broker, answer: FrameWriter<'o>) -> FrameWriter<'o> {
+pub fn send_fields<'o>(broker: &Broker, answer: FrameWriter<'o>) -> FrameWriter<'o> {
     answer.text("MSG_REGION", &broker.config.region_id).boolean("TRACE_ON", broker.config.trace_on)
 }
 

@@ -13,6 +13,9 @@ use protocol::writer::FrameWriter;
 use serde::de::DeserializeOwned;
 
 use crate::broker::Broker;
+use crate::client_requests::ClientAnswer;
+use crate::reconfigure;
+use crate::unsaved::Saved;
 
 /// A request, and where its answer goes.
 pub struct Call<'a> {
@@ -106,6 +109,12 @@ impl<'a> Call<'a> {
         answer.finish(b"");
     }
 
+    /// Where the answer goes, for whoever answers later.
+    pub fn later(&self) -> LateAnswer {
+        let (connection, oneway) = (self.connection.clone(), self.header.is_oneway());
+        LateAnswer { connection, codec: self.codec, opaque: self.header.opaque, oneway }
+    }
+
     /// Answers once every change of metadata so far is on disk, and nameservers have heard of new topics.
     pub fn answer_when_saved(&mut self) {
         if self.header.is_oneway() {
@@ -114,18 +123,63 @@ impl<'a> Call<'a> {
         let (connection, codec, opaque) = (self.connection.clone(), self.codec, self.header.opaque);
         // The metadata thread ends with the broker, so what waits there must not keep the broker.
         let broker = Arc::downgrade(self.broker);
-        self.broker.meta.when_saved(move |saved| {
-            let (code, remark) = match saved {
-                true => (ResponseCode::SUCCESS, None),
-                false => (ResponseCode::SYSTEM_ERROR, Some("the change is in force but could not be saved")),
-            };
-            let answer = move || {
-                connection.send(|out| FrameWriter::response(out, codec, code, opaque, remark).finish(b""));
-            };
+        let limit_ms = self.broker.config.sync_flush_timeout.get().as_millis();
+        self.broker.when_saved(move |saved| {
+            let answer = move || answer_saved(&connection, codec, opaque, saved, limit_ms);
             match broker.upgrade() {
                 Some(broker) => broker.registrations.when_told(broker.clock.now_ms(), answer),
                 None => answer(),
             }
         });
+    }
+
+    /// Answers once every change of settings so far is on disk.
+    pub fn answer_when_settings_are_saved(&mut self) {
+        if self.header.is_oneway() {
+            return;
+        }
+        let (connection, codec, opaque) = (self.connection.clone(), self.codec, self.header.opaque);
+        let limit_ms = self.broker.config.sync_flush_timeout.get().as_millis();
+        reconfigure::when_saved(self.broker, move |saved| answer_saved(&connection, codec, opaque, saved, limit_ms));
+    }
+}
+
+/// Answers a request whose change is in force, now that it is known whether it is saved.
+fn answer_saved(connection: &Connection, codec: Codec, opaque: i32, saved: Saved, limit_ms: u128) {
+    let (code, remark) = match saved {
+        Saved::OnDisk => (ResponseCode::SUCCESS, None),
+        Saved::Failed => (ResponseCode::SYSTEM_ERROR, Some("the change is in force but could not be saved".to_owned())),
+        Saved::NotInTime => {
+            let remark = format!("the change is in force but was not saved within {limit_ms} ms");
+            (ResponseCode::SYSTEM_ERROR, Some(remark))
+        }
+    };
+    connection.send(|out| FrameWriter::response(out, codec, code, opaque, remark.as_deref()).finish(b""));
+}
+
+/// Where the answer to a request goes that is given later, from any thread.
+#[derive(Debug)]
+pub struct LateAnswer {
+    connection: Arc<Connection>,
+    codec: Codec,
+    opaque: i32,
+    oneway: bool,
+}
+
+impl LateAnswer {
+    /// Answers. Whoever asked may be gone, or not want to know.
+    pub fn give(&self, code: ResponseCode, remark: Option<&str>, rest: impl FnOnce(FrameWriter<'_>)) {
+        if !self.oneway {
+            self.connection.send(|out| rest(FrameWriter::response(out, self.codec, code, self.opaque, remark)));
+        }
+    }
+}
+
+/// What a client says to a question of the broker.
+pub fn client_answer(header: &Header<'_>, body: &[u8]) -> ClientAnswer {
+    ClientAnswer {
+        code: ResponseCode(header.code),
+        remark: header.remark.map(|text| text.resolve().into_owned()),
+        body: body.to_vec(),
     }
 }

@@ -1,9 +1,11 @@
-//! Who is connected: requests 34, 35, 38, 41, 42, 46, 203.
+//! Who is connected: requests 34, 35, 38, 41, 42, 46, 203, 204, 328.
 
 use std::collections::BTreeMap;
 
 use protocol::bodies::check_client::CheckClientConfig;
-use protocol::bodies::consumer_connection::{Connection, ConsumerConnection};
+use protocol::bodies::consumer_connection::{
+    Connection, ConsumerConnection, ProducerConnection, ProducerInfo, ProducerTable,
+};
 use protocol::bodies::consumer_list::ConsumerList;
 use protocol::bodies::heartbeat::{
     ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, SubscriptionData,
@@ -12,13 +14,13 @@ use protocol::bodies::message_queue::MessageQueue;
 use protocol::bodies::queue_lock::{LockedQueues, QueueLockRequest};
 use protocol::codes::ResponseCode;
 use protocol::lenient_json;
-use protocol::record::java_string_hash;
-use protocol::requests::{ConsumerGroup, UnregisterClient};
+use protocol::requests::{ConsumerGroup, ProducerGroup, UnregisterClient};
 
 use super::call::{Call, Refusal};
-use crate::membership::{Beat, Client, ConsumerBeat, Subscription, subscribe_tags};
+use crate::filter::{CompiledFilters, FilterKind};
+use crate::membership::{Beat, Client, ConsumerBeat, Door, Subscription};
 use crate::names;
-use crate::pull;
+use crate::pull::{self, PullError};
 use crate::queue_locks::QueueName;
 use crate::send_back;
 
@@ -72,7 +74,7 @@ pub fn heartbeat(call: &mut Call<'_>) -> Result<(), Refusal> {
         // A group that may not be created is skipped without a word, as upstream does.
         let Some(settings) = broker.groups.get_or_create(&consumer.group_name, now_ms) else { continue };
         send_back::ensure_retry_topic(broker, &consumer.group_name, settings.retry_queues);
-        consumers.push(consumer_beat(consumer));
+        consumers.push(consumer_beat(&broker.filters, consumer));
     }
     let beat = Beat {
         client: Client {
@@ -80,6 +82,7 @@ pub fn heartbeat(call: &mut Call<'_>) -> Result<(), Refusal> {
             address: call.connection.peer(),
             language: call.header.language,
             version: call.header.version,
+            door: Door::Remoting,
         },
         producer_groups: data
             .producer_data_set
@@ -99,27 +102,25 @@ pub fn heartbeat(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn consumer_beat(consumer: ConsumerData) -> ConsumerBeat {
+fn consumer_beat(filters: &CompiledFilters, consumer: ConsumerData) -> ConsumerBeat {
     ConsumerBeat {
         group: consumer.group_name,
         consume_type: consumer.consume_type.unwrap_or(ConsumeType::Passively),
         model: consumer.message_model.unwrap_or(MessageModel::Clustering),
         from_where: consumer.consume_from_where.unwrap_or(ConsumeFromWhere::LastOffset),
-        subscriptions: consumer
-            .subscription_data_set
-            .into_iter()
-            .filter(|wanted| names::check_topic(&wanted.topic).is_ok())
-            .map(subscription)
-            .collect(),
+        subscriptions: Some(
+            consumer
+                .subscription_data_set
+                .into_iter()
+                .filter(|wanted| names::check_topic(&wanted.topic).is_ok())
+                .map(|wanted| subscription(filters, &wanted))
+                .collect(),
+        ),
     }
 }
 
-fn subscription(wanted: SubscriptionData) -> Subscription {
-    let read = subscribe_tags(&wanted.topic, &wanted.sub_string, wanted.sub_version);
-    if pull::is_tag_type(&wanted.expression_type) {
-        return read;
-    }
-    Subscription { expression: wanted.sub_string, expression_type: wanted.expression_type, tags: Vec::new(), ..read }
+fn subscription(filters: &CompiledFilters, wanted: &SubscriptionData) -> Subscription {
+    Subscription::new(filters, &wanted.topic, &wanted.expression_type, &wanted.sub_string, wanted.sub_version)
 }
 
 pub fn unregister(call: &mut Call<'_>) -> Result<(), Refusal> {
@@ -140,7 +141,7 @@ pub fn consumer_list(call: &mut Call<'_>) -> Result<(), Refusal> {
         .broker
         .membership()
         .consumer_group(&header.consumer_group)
-        .map(|group| group.clients().map(|client| client.id.clone()).collect())
+        .map(|group| group.clients().filter(|client| shares_queues(client)).map(|client| client.id.clone()).collect())
         .unwrap_or_default();
     if ids.is_empty() {
         let remark = format!("no consumer for this group, {}", header.consumer_group);
@@ -150,13 +151,18 @@ pub fn consumer_list(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Remoting consumers divide the queues of a topic among those of this list. A gRPC client takes no queue for itself:
+/// what was left to it would not be read.
+fn shares_queues(client: &Client) -> bool {
+    client.door == Door::Remoting
+}
+
 pub fn check_client(call: &mut Call<'_>) -> Result<(), Refusal> {
     let body: CheckClientConfig = call.read_body()?;
-    let kind = body.subscription_data.expression_type;
-    if !pull::is_tag_type(&kind) {
-        let remark = format!("The broker does not support consumer to filter message by {kind}");
-        return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, remark));
-    }
+    let wanted = body.subscription_data;
+    let kind = FilterKind::parse(&wanted.expression_type).map_err(PullError::Filter);
+    let read = kind.and_then(|kind| pull::read_filter(call.broker, kind, &wanted.sub_string));
+    read.map_err(|error| Refusal::new(error.code().0, error))?;
     call.answer_done();
     Ok(())
 }
@@ -168,16 +174,10 @@ pub fn consumer_connections(call: &mut Call<'_>) -> Result<(), Refusal> {
         let remark = format!("the consumer group[{}] not online", header.consumer_group);
         return Err(Refusal::new(ResponseCode::CONSUMER_NOT_ONLINE, remark));
     };
-    let connections = group.clients().map(|client| Connection {
-        client_addr: client.address.to_string(),
-        client_id: client.id.clone(),
-        language: client.language.name().unwrap_or("OTHER").to_owned(),
-        version: client.version,
-    });
     let table: BTreeMap<String, SubscriptionData> =
-        group.subscriptions.iter().map(|(topic, wanted)| (topic.clone(), wire_subscription(wanted))).collect();
+        group.subscriptions.iter().map(|(topic, wanted)| (topic.clone(), wanted.to_wire())).collect();
     let body = ConsumerConnection {
-        connection_set: connections.collect(),
+        connection_set: group.clients().map(wire_connection).collect(),
         consume_from_where: Some(group.from_where),
         consume_type: Some(group.consume_type),
         message_model: Some(group.model),
@@ -188,16 +188,52 @@ pub fn consumer_connections(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn wire_subscription(wanted: &Subscription) -> SubscriptionData {
-    SubscriptionData {
-        class_filter_mode: false,
-        code_set: wanted.tags.iter().map(|tag| java_string_hash(tag)).collect(),
-        expression_type: wanted.expression_type.clone(),
-        sub_string: wanted.expression.clone(),
-        sub_version: wanted.version,
-        tags_set: wanted.tags.clone(),
-        topic: wanted.topic.clone(),
+pub fn producer_connections(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let header: ProducerGroup<'_> = call.read()?;
+    let connections: Vec<Connection> =
+        call.broker.membership().producers(&header.producer_group).map(wire_connection).collect();
+    if connections.is_empty() {
+        let remark = format!("the producer group[{}] not exist", header.producer_group);
+        return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, remark));
     }
+    call.answer_body(&lenient_json::to_vec(&ProducerConnection { connection_set: connections }));
+    Ok(())
+}
+
+pub fn all_producers(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let membership = call.broker.membership();
+    let groups = membership.producer_groups().map(|(group, members)| {
+        let members = members.map(|(client, heard_ms)| ProducerInfo {
+            client_id: client.id.clone(),
+            language: wire_language(client),
+            last_update_timestamp: heard_ms,
+            // As Java prints an address without a name.
+            remote_ip: format!("/{}", client.address),
+            version: client.version,
+        });
+        (group.to_owned(), members.collect())
+    });
+    let table = ProducerTable { data: groups.collect() };
+    drop(membership);
+    if table.data.is_empty() {
+        return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, "no producer is connected"));
+    }
+    call.answer_body(&lenient_json::to_vec(&table));
+    Ok(())
+}
+
+fn wire_connection(client: &Client) -> Connection {
+    Connection {
+        client_addr: client.address.to_string(),
+        client_id: client.id.clone(),
+        language: wire_language(client),
+        version: client.version,
+    }
+}
+
+/// Java does not read a language that it does not know.
+fn wire_language(client: &Client) -> String {
+    client.language.name().unwrap_or("OTHER").to_owned()
 }
 
 pub fn lock_queues(call: &mut Call<'_>) -> Result<(), Refusal> {

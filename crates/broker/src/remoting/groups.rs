@@ -1,30 +1,56 @@
-//! Consumer groups: requests 200, 201, 207, 208, 352.
+//! Settings of consumer groups: requests 200, 201, 207, 225, 352.
 
-use protocol::bodies::message_queue::MessageQueue;
-use protocol::bodies::stats::{ConsumeOffset, ConsumeStats};
-use protocol::bodies::subscription_group::{SubscriptionGroupConfig, SubscriptionGroupTable};
+use protocol::bodies::subscription_group::{SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupTable};
 use protocol::codes::ResponseCode;
 use protocol::lenient_json;
-use protocol::requests::{DeleteSubscriptionGroup, GetConsumeStats, GetSubscriptionGroup};
+use protocol::requests::{DeleteSubscriptionGroup, GetSubscriptionGroup};
 
 use super::call::{Call, Refusal};
-use crate::groups::{self, GroupSettings};
+use crate::broker::Broker;
+use crate::groups::{self, GroupError, GroupSettings};
 use crate::registration::wire_version;
 
 pub fn create(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let body: SubscriptionGroupConfig = call.read_body()?;
-    let settings = settings(body);
-    groups::check_settings(&settings).map_err(|error| Refusal::new(ResponseCode::INVALID_PARAMETER, error))?;
+    let settings = check(call.broker, call.read_body()?)?;
     call.broker.groups.put(settings, call.broker.clock.now_ms());
     call.answer_when_saved();
     Ok(())
+}
+
+/// All of them, or none.
+pub fn create_many(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let body: SubscriptionGroupList = call.read_body()?;
+    let checked = body.group_config_list.into_iter().map(|wanted| check(call.broker, wanted));
+    let checked: Vec<GroupSettings> = checked.collect::<Result<_, Refusal>>()?;
+    for settings in checked {
+        call.broker.groups.put(settings, call.broker.clock.now_ms());
+    }
+    call.answer_when_saved();
+    Ok(())
+}
+
+/// Checks what an operator wants of a group, and completes it with the attributes that the group has.
+fn check(broker: &Broker, wanted: SubscriptionGroupConfig) -> Result<GroupSettings, Refusal> {
+    let refused = |error: GroupError| {
+        let code = match error {
+            GroupError::Attribute(_) => ResponseCode::SYSTEM_ERROR,
+            _ => ResponseCode::INVALID_PARAMETER,
+        };
+        Refusal::new(code, error)
+    };
+    let known = broker.groups.get(&wanted.group_name);
+    let mut attributes = known.map(|group| group.attributes.clone()).unwrap_or_default();
+    groups::change_attributes(&mut attributes, wanted.attributes.clone()).map_err(refused)?;
+    let settings = GroupSettings { attributes, ..settings(wanted) };
+    groups::check_settings(&settings).map_err(refused)?;
+    Ok(settings)
 }
 
 pub fn delete(call: &mut Call<'_>) -> Result<(), Refusal> {
     let header: DeleteSubscriptionGroup<'_> = call.read()?;
     call.broker.groups.remove(&header.group_name, call.broker.clock.now_ms());
     if header.clean_offset {
-        call.broker.offsets.forget_group(&header.group_name);
+        call.broker.forget_consumption_of_group(&header.group_name);
     }
     call.answer_when_saved();
     Ok(())
@@ -52,43 +78,6 @@ pub fn one(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub fn consume_stats(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let header: GetConsumeStats<'_> = call.read()?;
-    let broker = call.broker;
-    let wanted = header.topic.as_deref().filter(|topic| !topic.is_empty());
-    let mut topics = broker.offsets.topics_of(&header.consumer_group);
-    if let Some(group) = broker.membership().consumer_group(&header.consumer_group) {
-        topics.extend(group.subscriptions.keys().cloned());
-    }
-    topics.retain(|topic| wanted.is_none_or(|wanted| wanted == topic));
-    let mut stats = ConsumeStats::default();
-    for name in topics {
-        let Some(topic) = broker.topics.get(&name) else { continue };
-        for queue_id in 0..topic.settings.read_queues {
-            let offset = consume_offset(call, &header.consumer_group, &name, queue_id);
-            let queue = MessageQueue { broker_name: broker.config.broker_name.clone(), queue_id, topic: name.clone() };
-            stats.offset_table.0.push((queue, offset));
-        }
-    }
-    call.answer_body(&lenient_json::to_vec(&stats));
-    Ok(())
-}
-
-fn consume_offset(call: &Call<'_>, group: &str, topic: &str, queue_id: i32) -> ConsumeOffset {
-    let broker = call.broker;
-    let consumed = broker.offsets.get(group, topic, queue_id).unwrap_or(0).max(0);
-    let mut offset =
-        ConsumeOffset { broker_offset: 0, consumer_offset: consumed, last_timestamp: 0, pull_offset: consumed };
-    if let Some(queue) = broker.log.find_queue(topic, queue_id as u32) {
-        offset.broker_offset = broker.log.offsets(queue).max as i64;
-        if consumed > 0 {
-            let last = broker.log.store_time(queue, consumed as u64 - 1);
-            offset.last_timestamp = last.ok().flatten().unwrap_or(0);
-        }
-    }
-    offset
-}
-
 fn settings(body: SubscriptionGroupConfig) -> GroupSettings {
     GroupSettings {
         name: body.group_name,
@@ -103,6 +92,8 @@ fn settings(body: SubscriptionGroupConfig) -> GroupSettings {
         notify_consumer_ids_changed_enable: body.notify_consumer_ids_changed_enable,
         sys_flag: body.group_sys_flag,
         consume_timeout_minutes: body.consume_timeout_minute,
+        retry_policy: body.group_retry_policy,
+        attributes: body.attributes,
     }
 }
 
@@ -113,8 +104,10 @@ fn wire_group(group: &GroupSettings) -> SubscriptionGroupConfig {
         consume_enable: group.consume_enable,
         consume_from_min_enable: group.consume_from_min_enable,
         consume_message_orderly: group.consume_message_orderly,
+        attributes: group.attributes.clone(),
         consume_timeout_minute: group.consume_timeout_minutes,
         group_name: group.name.clone(),
+        group_retry_policy: group.retry_policy.clone(),
         group_sys_flag: group.sys_flag,
         notify_consumer_ids_changed_enable: group.notify_consumer_ids_changed_enable,
         retry_max_times: group.retry_max_times,

@@ -6,6 +6,8 @@ use protocol::requests::{
     OffsetResult, QueryConsumerOffset, QueueOfTopic, SearchOffset, TimestampResult, UpdateConsumerOffset,
 };
 
+use protocol::writer::FrameWriter;
+
 use super::call::{Call, Refusal};
 
 pub fn query_consumer_offset(call: &mut Call<'_>) -> Result<(), Refusal> {
@@ -42,9 +44,19 @@ pub fn update_consumer_offset(call: &mut Call<'_>) -> Result<(), Refusal> {
         let remark = format!("subscription group `{}` does not exist", header.consumer_group);
         return Err(Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     }
+    let (group, name, queue_id) = (&header.consumer_group, &header.topic, header.queue_id);
+    if broker.offsets.is_reset(group, name, queue_id) {
+        if broker.membership().consumer_group(group).is_some() {
+            let remark = Some("Offset has been previously reset");
+            FrameWriter::response(call.out, call.codec, ResponseCode::SUCCESS, call.header.opaque, remark).finish(b"");
+            return Ok(());
+        }
+        // Nobody is left to be told: this is a tool, or a consumer on its way out.
+        broker.offsets.take_reset(group, name, queue_id);
+    }
     // Upstream answers the same, and stores offsets of queues that there are not, without an end.
-    if topic.has_queue(header.queue_id) {
-        broker.offsets.commit(&header.consumer_group, &header.topic, header.queue_id, header.commit_offset);
+    if topic.has_queue(queue_id) {
+        broker.offsets.commit(group, name, queue_id, header.commit_offset);
     }
     call.answer_done();
     Ok(())

@@ -1,34 +1,44 @@
-//! How the broker is doing and what it was told: GET_BROKER_RUNTIME_INFO (28) and GET_BROKER_CONFIG (26).
+//! How the broker is doing: GET_BROKER_RUNTIME_INFO (28), VIEW_BROKER_STATS_DATA (315).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use protocol::bodies::data_version::DataVersion;
 use protocol::bodies::kv::KvTable;
 use protocol::codes::ResponseCode;
 use protocol::lenient_json;
+use protocol::requests::ViewBrokerStats;
 use protocol::writer::OWN_VERSION;
 
 use super::call::{Call, Refusal};
+use super::replication::delay_levels;
 use crate::broker::Broker;
 use crate::counters::Rate;
 use crate::disk_space::DiskSpace;
+use crate::stats::{self, Span};
 
 /// The version whose behaviour we show, by upstream's name.
 const VERSION_NAME: &str = "V5_3_4";
 
 pub fn runtime_info(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let table = runtime_table(call.broker).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let mut table: BTreeMap<String, String> =
+        runtime_table(call.broker).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let commit_log = call.broker.config.data_dir.join("commitlog");
+    if let Some(ratio) = table.get("commitLogDiskRatio").cloned() {
+        table.insert(format!("commitLogDiskRatio_{}", commit_log.display()), ratio);
+    }
+    for (level, [waiting, end]) in delay_levels(call.broker) {
+        table.insert(format!("scheduleMessageOffset_{level}"), format!("{waiting},{end}"));
+    }
     call.answer_body(&lenient_json::to_vec(&KvTable { table }));
     Ok(())
 }
 
-pub fn config(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let broker = call.broker;
-    let version = DataVersion { counter: 0, state_version: 0, timestamp: broker.started_ms };
-    let version = String::from_utf8(lenient_json::to_vec(&version)).unwrap_or_default();
-    let text = crate::config::print::dump(&broker.config);
-    call.answer(ResponseCode::SUCCESS).text("version", &version).finish(text.as_bytes());
+pub fn statistics(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let header: ViewBrokerStats<'_> = call.read()?;
+    let (name, key) = (&*header.stats_name, &*header.stats_key);
+    let data = stats::view(call.broker, name, key)
+        .ok_or_else(|| Refusal::new(ResponseCode::SYSTEM_ERROR, format!("The stats <{name}> <{key}> not exist")))?;
+    call.answer_body(&lenient_json::to_vec(&data));
     Ok(())
 }
 
@@ -71,9 +81,10 @@ fn runtime_table(broker: &Broker) -> BTreeMap<&'static str, String> {
         ("consumeQueueDiskRatio", text(&disk_ratio)),
         ("commitLogDirCapacity", capacity),
         ("brokerActive", "true".to_owned()),
-        ("remainHowManyDataToFlush", format!("{} B", stats.end.0.saturating_sub(stats.durable.0))),
-        ("putMessageDistributeTime", "null".to_owned()),
+        ("remainHowManyDataToFlush", readable(stats.end.0.saturating_sub(stats.durable.0))),
+        ("getTransferedTps", rate(Rate::MessagesOut)),
     ]);
+    table.extend(lately(broker, now_ms));
     table.extend(broker.counters.own());
     for zero in ZEROS {
         table.insert(zero, "0".to_owned());
@@ -81,25 +92,37 @@ fn runtime_table(broker: &Broker) -> BTreeMap<&'static str, String> {
     table
 }
 
-const ZEROS: [&str; 36] = [
-    "msgPutTotalYesterdayMorning",
-    "msgPutTotalTodayMorning",
-    "msgGetTotalYesterdayMorning",
-    "msgGetTotalTodayMorning",
-    "putMessageEntireTimeMax",
+/// What was measured lately, and totals at midnight.
+fn lately(broker: &Broker, now_ms: i64) -> [(&'static str, String); 10] {
+    let mornings = broker.stats.mornings();
+    let times = broker.writer.append_times();
+    let taken = times.lately();
+    let entered = broker.timer_topic.tallies.put.over(Span::Minute, now_ms);
+    let behind_ms = broker.log.next_due_ms().map_or(0, |due_ms| (now_ms - due_ms).max(0));
+    [
+        ("msgPutTotalYesterdayMorning", mornings.yesterday[0].to_string()),
+        ("msgPutTotalTodayMorning", mornings.today[0].to_string()),
+        ("msgGetTotalYesterdayMorning", mornings.yesterday[1].to_string()),
+        ("msgGetTotalTodayMorning", mornings.today[1].to_string()),
+        ("putMessageEntireTimeMax", times.max_ms().to_string()),
+        ("putMessageDistributeTime", taken.text()),
+        ("putLatency99", format!("{:.2}", taken.quantile_ms(0.99))),
+        ("putLatency999", format!("{:.2}", taken.quantile_ms(0.999))),
+        ("timerReadBehind", (behind_ms / 1000).to_string()),
+        ("timerEnqueueTps", format!("{:.1}", entered.messages_per_second())),
+    ]
+}
+
+const ZEROS: [&str; 27] = [
     "getMessageEntireTimeMax",
     "dispatchMaxBuffer",
     "dispatchBehindBytes",
     "pageCacheLockTimeMills",
-    "putLatency99",
-    "putLatency999",
     "startAcceptSendRequestTimeStamp",
     "remainTransientStoreBufferNumbs",
     "remainHowManyDataToCommit",
-    "timerReadBehind",
     "timerOffsetBehind",
     "timerCongestNum",
-    "timerEnqueueTps",
     "timerDequeueTps",
     "sendThreadPoolQueueSize",
     "sendThreadPoolQueueCapacity",
@@ -128,6 +151,16 @@ fn disk(broker: &Broker) -> (f64, String) {
     (ratio, format!("Total : {:.1} GiB, Free : {:.1} GiB.", gib(space.total()), gib(space.free)))
 }
 
+/// A number of bytes as upstream writes it: the exporter reads its number alone.
+fn readable(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let unit = (1..UNITS.len()).take_while(|unit| bytes >> (10 * (unit + 1)) > 0).last().unwrap_or(0);
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        _ => format!("{:.1} {}", bytes as f64 / (1_u64 << (10 * (unit + 1))) as f64, UNITS[unit]),
+    }
+}
+
 fn age(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -140,11 +173,20 @@ mod tests {
     use crate::config::BrokerConfig;
 
     #[test]
+    fn bytes_are_written_in_the_largest_unit_that_they_fill() {
+        let written = [0, 1023, 1024, 3_584, 5 << 20, 3 << 30, 2 << 50, u64::MAX].map(readable);
+        let expected = ["0 B", "1023 B", "1.0 KiB", "3.5 KiB", "5.0 MiB", "3.0 GiB", "2.0 PiB", "16384.0 PiB"];
+        assert_eq!(written, expected);
+    }
+
+    #[test]
     fn our_own_counters_are_shown_beside_what_tools_parse() {
         let folder = tempfile::tempdir().unwrap();
         let config = BrokerConfig {
             listen_port: 0,
             fast_listen_port: 0,
+            grpc_port: None,
+            exporting: crate::config::exporting::Exporting::closed(),
             data_dir: folder.path().to_path_buf(),
             segment_bytes: 16 << 20,
             ..BrokerConfig::default()

@@ -60,7 +60,8 @@ pub fn pull(call: &mut Call<'_>) -> Result<(), Refusal> {
     };
     with_body(|body| {
         let pulled = pull::pull(call.broker, &request, body).map_err(refusal)?;
-        if flags.commits() {
+        // What is committed along with a pull that is sent elsewhere is older than where it is sent.
+        if flags.commits() && pulled.found != Found::Reset {
             call.broker.offsets.commit(&request.group, &request.topic, request.queue_id, header.commit_offset);
         }
         let nothing = matches!(pulled.found, Found::NothingYet | Found::Empty);
@@ -82,7 +83,7 @@ fn refusal(error: PullError) -> Refusal {
 fn hold(call: &Call<'_>, request: PullRequest, pulled: &Pulled, wanted_ms: i64) -> bool {
     let Some(queue) = pulled.queue else { return false };
     let broker = call.broker;
-    let hold_ms = if broker.config.long_polling { wanted_ms.clamp(0, HOLD_MAX_MS) } else { SHORT_HOLD_MS };
+    let hold_ms = if broker.config.long_polling.get() { wanted_ms.clamp(0, HOLD_MAX_MS) } else { SHORT_HOLD_MS };
     let offset = request.offset;
     let held = HeldPull { connection: call.connection.clone(), opaque: call.header.opaque, codec: call.codec, request };
     if !broker.pulls.hold(queue, broker.clock.now_ms() + hold_ms, held) {
@@ -96,10 +97,7 @@ fn hold(call: &Call<'_>, request: PullRequest, pulled: &Pulled, wanted_ms: i64) 
 }
 
 fn write_answer(broker: &Broker, codec: Codec, opaque: i32, pulled: &Pulled, body: &[u8], out: &mut Vec<u8>) {
-    if let Found::Messages(count) = pulled.found {
-        broker.counters.messages_out.fetch_add(count as u64, Ordering::Relaxed);
-        broker.counters.pulls_found.fetch_add(1, Ordering::Relaxed);
-    } else {
+    if !matches!(pulled.found, Found::Messages(_)) {
         broker.counters.pulls_missed.fetch_add(1, Ordering::Relaxed);
     }
     FrameWriter::response(out, codec, pulled.found.code(), opaque, Some(pulled.found.name()))
@@ -115,21 +113,31 @@ fn write_answer(broker: &Broker, codec: Codec, opaque: i32, pulled: &Pulled, bod
 /// Runs held pulls again when messages arrive or their time is up, until the broker stops.
 pub async fn answer_held_pulls(broker: Arc<Broker>) {
     loop {
-        let now_ms = broker.clock.now_ms();
-        for (number, (deadline_ms, held)) in broker.pulls.take_ready(now_ms).into_iter().enumerate() {
-            run_again(&broker, now_ms, deadline_ms, held);
-            if number % PULLS_IN_A_ROW == PULLS_IN_A_ROW - 1 {
-                tokio::task::yield_now().await;
-            }
+        let wait = answer_ready_pulls(&broker);
+        if wait.is_zero() {
+            tokio::task::yield_now().await;
+            continue;
         }
-        let next_ms = broker.pulls.next_deadline_ms().unwrap_or(i64::MAX);
-        let wait_ms = next_ms.saturating_sub(broker.clock.now_ms()).clamp(0, HOLD_MAX_MS);
         tokio::select! {
             () = broker.pulls.woken() => {}
-            () = tokio::time::sleep(Duration::from_millis(wait_ms as u64)) => {}
+            () = tokio::time::sleep(wait) => {}
             () = broker.shutdown.cancelled() => return,
         }
     }
+}
+
+/// Runs held pulls again for which messages arrived or whose time is up, some of them if there are many. Returns after
+/// what time the next one is up: at once, if zero.
+pub fn answer_ready_pulls(broker: &Arc<Broker>) -> Duration {
+    let now_ms = broker.clock.now_ms();
+    for (deadline_ms, held) in broker.pulls.take_ready(now_ms, PULLS_IN_A_ROW) {
+        run_again(broker, now_ms, deadline_ms, held);
+    }
+    if broker.pulls.has_ready() {
+        return Duration::ZERO;
+    }
+    let next_ms = broker.pulls.next_deadline_ms().unwrap_or(i64::MAX);
+    Duration::from_millis(next_ms.saturating_sub(broker.clock.now_ms()).clamp(0, HOLD_MAX_MS) as u64)
 }
 
 fn run_again(broker: &Arc<Broker>, now_ms: i64, deadline_ms: i64, mut held: HeldPull) {

@@ -22,6 +22,9 @@ pub fn open_log(
 ) -> Result<(Log, Recovery), OpenError> {
     let found = snapshot::read(&*disk, transactions)
         .map_err(|source| OpenError::Io { what: "reading the half messages", source })?;
+    if let Snapshot::Newer(newer) = found {
+        return Err(newer.into());
+    }
     if found == Snapshot::Damaged {
         tracing::error!("the file `halves` is damaged; the whole log is read for half messages");
     }
@@ -69,7 +72,7 @@ pub fn restore_topics(broker: &Broker) {
     found.retain(|name, _| broker.topics.get(name).is_none() && names::check_topic(name).is_ok());
     for (name, queues) in found {
         let single = names::is_retry(&name) || names::is_dead_letter(&name);
-        let queues = if single { queues } else { queues.max(broker.config.default_topic_queue_nums.min(4)) };
+        let queues = if single { queues } else { queues.max(broker.config.default_topic_queue_nums.get().min(4)) };
         tracing::warn!(topic = name, queues, "topic had messages and no settings; it is created again");
         broker.topics.put(TopicSettings::new(&name, queues, Permission::READ_WRITE), broker.clock.now_ms());
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -12,13 +13,16 @@ use crate::broker::Broker;
 use crate::disk_space::DiskSpace;
 use crate::registration::chain;
 use crate::relocate;
+use crate::stats;
 use crate::transactions::snapshot;
 use crate::writer::{Appends, Outcome};
 
 /// Time between two checkpoints.
 const CHECKPOINT_PERIOD_MS: i64 = 5_000;
-/// The same while there are queues that no checkpoint names.
-const NEW_QUEUE_PERIOD_MS: i64 = 500;
+/// The same while there are queues that no checkpoint names, or much that a restart would have to read.
+const HURRIED_PERIOD_MS: i64 = 500;
+/// Bytes of log after a checkpoint that are much: reading them takes a restart about a quarter of a second.
+const UNCHECKED_BYTES_MAX: u64 = 256 << 20;
 /// Time between two looks at what may be deleted.
 const CLEAN_PERIOD_MS: i64 = 10_000;
 /// Share of the disk above which the oldest messages go whatever their age (`diskSpaceCleanForciblyRatio`).
@@ -31,43 +35,89 @@ const EXPIRY_PERIOD_MS: i64 = 5_000;
 /// Chores that wait for the disk. Runs on a thread of its own until the broker stops.
 pub fn run(broker: &Arc<Broker>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
-    let (mut checkpoint_ms, mut clean_ms) = (broker.clock.now_ms(), broker.clock.now_ms());
-    let mut checkpointed = broker.log.end();
-    let mut queues = broker.log.stats().queues;
-    // Trouble is told when it begins, not every time it is met again.
-    let (mut healthy, mut checkpoints) = (true, true);
+    let mut upkeep = Upkeep::new(broker);
     loop {
         let stopped = runtime
             .block_on(async { tokio::time::timeout(MAINTAIN_PERIOD, broker.shutdown.cancelled()).await.is_ok() });
         if stopped {
+            // Connections have ended, so nobody changes anything any more.
+            broker.changes.save();
             return;
         }
+        upkeep.step(broker);
+    }
+}
+
+/// What was done when, of the chores that wait for the disk.
+pub struct Upkeep {
+    checkpoint_ms: i64,
+    clean_ms: i64,
+    sample_ms: i64,
+    /// End of the log, and its queues, at the last checkpoint.
+    checkpointed: (LogPosition, usize),
+    /// Trouble is told when it begins, not every time it is met again.
+    chores_work: bool,
+    checkpoints_work: bool,
+}
+
+impl Upkeep {
+    /// Nothing was done since the broker was opened.
+    pub fn new(broker: &Broker) -> Upkeep {
+        let now_ms = broker.clock.now_ms();
+        Upkeep {
+            checkpoint_ms: now_ms,
+            clean_ms: now_ms,
+            sample_ms: now_ms,
+            checkpointed: (broker.log.end(), broker.log.stats().queues),
+            chores_work: true,
+            checkpoints_work: true,
+        }
+    }
+
+    /// Does what is due. To be called several times a second.
+    pub fn step(&mut self, broker: &Arc<Broker>) {
+        broker.changes.save();
         let chores = broker.log.prepare().and_then(|_| broker.log.maintain());
-        if let (true, Err(error)) = (healthy, &chores) {
+        if let (true, Err(error)) = (self.chores_work, &chores) {
             tracing::warn!(%error, "a chore of the log failed; it is tried until it works");
         }
-        healthy = chores.is_ok();
+        self.chores_work = chores.is_ok();
+        for damage in broker.log.take_damage() {
+            tracing::error!("{damage}");
+        }
         let now_ms = broker.clock.now_ms();
         // After a power cut a queue that no checkpoint names would begin at offset 0 again.
-        let period_ms = if broker.log.stats().queues == queues { CHECKPOINT_PERIOD_MS } else { NEW_QUEUE_PERIOD_MS };
-        if now_ms - checkpoint_ms >= period_ms || now_ms < checkpoint_ms {
-            checkpoint_ms = now_ms;
-            let (end, known) = (broker.log.end(), broker.log.stats().queues);
-            if end != checkpointed || known != queues {
-                let written = checkpoint(broker);
-                if let (true, Err(error)) = (checkpoints, &written) {
-                    let error = chain(error);
-                    tracing::warn!(error, "no checkpoint can be written; a restart would read more of the log");
-                }
-                checkpoints = written.is_ok();
-                if checkpoints {
-                    (checkpointed, queues) = (end, known);
-                }
-            }
+        let is_new_queue = broker.log.stats().queues != self.checkpointed.1;
+        let is_much = UNCHECKED_BYTES_MAX < broker.log.end().0 - self.checkpointed.0.0;
+        let period_ms = if is_new_queue || is_much { HURRIED_PERIOD_MS } else { CHECKPOINT_PERIOD_MS };
+        if now_ms - self.checkpoint_ms >= period_ms || now_ms < self.checkpoint_ms {
+            self.checkpoint_ms = now_ms;
+            self.checkpoint(broker);
         }
-        if now_ms - clean_ms >= CLEAN_PERIOD_MS || now_ms < clean_ms {
-            clean_ms = now_ms;
-            clean(broker, now_ms);
+        if now_ms - self.sample_ms >= stats::SAMPLE_EVERY_MS || now_ms < self.sample_ms {
+            self.sample_ms = now_ms;
+            stats::sample(broker, now_ms);
+        }
+        let asked = broker.clean_now.swap(false, Ordering::Relaxed);
+        if asked || now_ms - self.clean_ms >= CLEAN_PERIOD_MS || now_ms < self.clean_ms {
+            self.clean_ms = now_ms;
+            clean(broker, now_ms, asked);
+        }
+    }
+
+    fn checkpoint(&mut self, broker: &Arc<Broker>) {
+        let reached = (broker.log.end(), broker.log.stats().queues);
+        if reached == self.checkpointed {
+            return;
+        }
+        let written = checkpoint(broker);
+        if let (true, Err(error)) = (self.checkpoints_work, &written) {
+            let error = chain(error);
+            tracing::warn!(error, "no checkpoint can be written; a restart would read more of the log");
+        }
+        self.checkpoints_work = written.is_ok();
+        if self.checkpoints_work {
+            self.checkpointed = reached;
         }
     }
 }
@@ -113,6 +163,8 @@ fn append_and_wait(broker: &Arc<Broker>, appends: Appends) -> bool {
         // Nobody waits any more when the broker stops.
         let _ = tell.send(!matches!(outcome, Outcome::Refused(_)));
     });
+    // Nobody else need be there to sync: whoever waits for it does it.
+    broker.writer.sync_waiting();
     loop {
         match told.recv_timeout(MAINTAIN_PERIOD) {
             Ok(stored) => return stored,
@@ -123,14 +175,14 @@ fn append_and_wait(broker: &Arc<Broker>, appends: Appends) -> bool {
 }
 
 /// Deletes what is old, at the hours for it or when the disk fills up.
-fn clean(broker: &Arc<Broker>, now_ms: i64) {
+fn clean(broker: &Arc<Broker>, now_ms: i64, asked: bool) {
     let hour = (now_ms / 3_600_000).rem_euclid(24) as u8;
     let used_percent = DiskSpace::of(&broker.config.data_dir).map_or(0.0, |space| space.used_ratio() * 100.0);
-    let full = used_percent > f64::from(broker.config.disk_max_used_percent);
-    if !full && !broker.config.delete_hours.contains(&hour) {
+    let full = used_percent > f64::from(broker.config.disk_max_used_percent.get());
+    if !full && !asked && !broker.config.delete_hours.get().contains(hour) {
         return;
     }
-    let expire_before_ms = now_ms - broker.config.retention.as_millis() as i64;
+    let expire_before_ms = now_ms - broker.config.retention.get().as_millis() as i64;
     // One file at a time: the next look, in a moment, sees what it brought.
     let force_bytes = (used_percent > DISK_FORCE_PERCENT).then_some(1);
     if let Some(doomed) = broker.log.doomed(expire_before_ms, force_bytes)
@@ -185,27 +237,49 @@ fn relocate(broker: &Arc<Broker>, doomed: Range<LogPosition>) -> bool {
 
 /// Chores that are done in a moment. Runs on the worker threads until the broker stops.
 pub async fn tick(broker: Arc<Broker>) {
-    let (mut expiry_ms, mut sample_ms) = (broker.clock.now_ms(), 0);
+    let mut chores = Ticks::new(&broker);
     let mut ticks = tokio::time::interval(broker.config.offset_flush_period.min(Duration::from_millis(500)));
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = broker.shutdown.cancelled() => return,
         }
+        chores.step(&broker);
+    }
+}
+
+/// When the chores were done that take a moment.
+pub struct Ticks {
+    expiry_ms: i64,
+    sample_ms: i64,
+}
+
+impl Ticks {
+    /// Nothing was done since the broker was opened.
+    pub fn new(broker: &Broker) -> Ticks {
+        Ticks { expiry_ms: broker.clock.now_ms(), sample_ms: 0 }
+    }
+
+    /// Does what is due. To be called about twice a second.
+    pub fn step(&mut self, broker: &Broker) {
         let now_ms = broker.clock.now_ms();
-        broker.offsets.save_changed();
+        broker.deliveries.save_changed(&broker.offsets);
+        broker.unsaved.give_up(now_ms);
+        broker.client_requests.give_up(now_ms);
         broker.registrations.give_up_telling(now_ms);
-        broker.writer.give_up_waiting(broker.config.sync_flush_timeout.as_millis() as i64);
-        if now_ms - sample_ms >= 1_000 || now_ms < sample_ms {
-            sample_ms = now_ms;
+        broker.writer.give_up_waiting(broker.config.sync_flush_timeout.get().as_millis() as i64);
+        if now_ms - self.sample_ms >= 1_000 || now_ms < self.sample_ms {
+            self.sample_ms = now_ms;
             broker.counters.sample(now_ms);
         }
-        if now_ms - expiry_ms >= EXPIRY_PERIOD_MS || now_ms < expiry_ms {
-            expiry_ms = now_ms;
-            let silence_max_ms = broker.config.client_expiry.as_millis() as i64;
+        if now_ms - self.expiry_ms >= EXPIRY_PERIOD_MS || now_ms < self.expiry_ms {
+            self.expiry_ms = now_ms;
+            let silence_max_ms = broker.config.client_expiry.get().as_millis() as i64;
             let effects = broker.membership().expire(now_ms, silence_max_ms);
             broker.carry_out(effects);
+            broker.expire_sessions(now_ms, silence_max_ms);
             broker.locks().drop_expired(now_ms);
+            broker.deliveries.forget_silent_holders(now_ms);
         }
     }
 }

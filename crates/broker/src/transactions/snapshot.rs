@@ -6,18 +6,19 @@
 
 use std::io;
 
-use log::{Disk, replace_file};
+use log::{Disk, NewerFormat, refuse_newer, replace_file};
 
 use super::{Half, Transactions};
 
 const FILE: &str = "halves";
+/// Begins the file; the last byte is the version.
 const MAGIC: &[u8; 8] = b"APOHALF1";
 const ITEM_BYTES: usize = 32;
 /// Stands for a message that says nothing about immunity.
 const NO_IMMUNITY: i64 = -1;
 
 /// What became of reading the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Snapshot {
     /// What it says is in the table.
     Read,
@@ -25,6 +26,8 @@ pub enum Snapshot {
     Missing,
     /// It fails its checks; the table is as it was.
     Damaged,
+    /// A later version of this program wrote it.
+    Newer(NewerFormat),
 }
 
 /// Content of the file: every half message that waits.
@@ -58,8 +61,14 @@ pub fn read(disk: &dyn Disk, transactions: &mut Transactions) -> io::Result<Snap
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     let Some((content, crc)) = bytes.split_last_chunk::<4>() else { return Ok(Snapshot::Damaged) };
+    if crc32fast::hash(content) != u32::from_be_bytes(*crc) {
+        return Ok(Snapshot::Damaged);
+    }
+    if let Err(newer) = refuse_newer(FILE, content, MAGIC) {
+        return Ok(Snapshot::Newer(newer));
+    }
     let Some(items) = content.strip_prefix(MAGIC) else { return Ok(Snapshot::Damaged) };
-    if crc32fast::hash(content) != u32::from_be_bytes(*crc) || items.len() % ITEM_BYTES != 0 {
+    if items.len() % ITEM_BYTES != 0 {
         return Ok(Snapshot::Damaged);
     }
     for item in items.chunks_exact(ITEM_BYTES) {
@@ -104,5 +113,19 @@ mod tests {
             assert!(table.is_empty(), "{at}");
             disk.tamper(FILE, |bytes| bytes[at] ^= 1).unwrap();
         }
+    }
+
+    #[test]
+    fn a_file_of_a_later_version_is_not_taken_for_a_damaged_one() {
+        let disk = MemoryDisk::new();
+        write(&disk, &encode(&table())).unwrap();
+        disk.tamper(FILE, |bytes| {
+            bytes[7] = b'2';
+            let crc = crc32fast::hash(&bytes[..8]);
+            bytes[8..].copy_from_slice(&crc.to_be_bytes());
+        })
+        .unwrap();
+        let newer = NewerFormat { file: "halves".into(), found: '2', supported: '1' };
+        assert_eq!(read(&disk, &mut table()).unwrap(), Snapshot::Newer(newer));
     }
 }

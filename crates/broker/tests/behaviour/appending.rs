@@ -6,13 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use broker::clock::Clock;
 use broker::config::Flush;
-use broker::held_pulls::HeldPulls;
 use broker::meta::{Meta, MetaThread};
 use broker::transactions::{CheckSchedule, Transactions};
-use broker::writer::{Appends, Mark, Outcome, Submission, Submitted, Writer};
+use broker::writer::{Appends, Mark, Outcome, Submission, Submitted, Watchers, Writer};
 use log::{Log, LogConfig, MemoryDisk, NewRecord, QueueNumber, Visibility};
 use protocol::sys_flag::SysFlag;
-use tokio::sync::Notify;
 
 use crate::waiting::PATIENCE;
 
@@ -31,10 +29,9 @@ fn bench(flush: Flush) -> Bench {
     let log = Arc::new(Log::open(Arc::new(MemoryDisk::new()), config, &mut |_| {}).unwrap().0);
     let schedule = CheckSchedule { first_after_ms: 1, interval_ms: 1, checks_max: 1 };
     let transactions = Arc::new(Mutex::new(Transactions::new(schedule)));
-    let (pulls, due) = (Arc::new(HeldPulls::default()), Arc::new(Notify::new()));
     let folder = tempfile::tempdir().unwrap();
     let (meta, _, meta_thread) = Meta::open(folder.path()).unwrap();
-    let writer = Writer::new(log.clone(), flush, Clock::system(), pulls, transactions.clone(), meta, due);
+    let writer = Writer::new(log.clone(), flush, Clock::system(), Watchers::default(), transactions.clone(), meta);
     let queue = log.queue("orders", 0).unwrap();
     Bench { log, transactions, writer: Arc::new(writer), queue, _meta_thread: meta_thread, _folder: folder }
 }
@@ -168,6 +165,43 @@ fn outcome_of(bench: &Bench, appends: Appends) -> String {
         let _ = told.send(text);
     });
     outcome.try_recv().unwrap_or_else(|_| "waits".to_owned())
+}
+
+#[test]
+fn a_thread_that_comes_to_rest_syncs_and_answers_everybody() {
+    let bench = bench(Flush::Sync);
+    let (tell, told) = mpsc::channel();
+    let submit = |body: &str| {
+        let tell = tell.clone();
+        bench.writer.append_then(bench.appends(body), move |_, outcome| {
+            tell.send(matches!(outcome, Outcome::Stored)).unwrap();
+        });
+    };
+    // From another thread, which does not come to rest, and from this one, before and after it is known to.
+    std::thread::scope(|scope| drop(scope.spawn(|| submit("one")).join()));
+    submit("two");
+    bench.writer.sync_at_rest();
+    submit("three");
+    bench.writer.sync_at_rest();
+    bench.writer.sync_at_rest();
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [true; 3]);
+    assert_eq!(bench.log.durable(), bench.log.end());
+}
+
+#[test]
+fn a_thread_that_comes_to_rest_leaves_much_to_the_thread_that_syncs() {
+    let bench = bench(Flush::Sync);
+    bench.writer.sync_at_rest();
+    let (tell, told) = mpsc::channel();
+    for _ in 0..2 {
+        let tell = tell.clone();
+        bench.writer.append_then(bench.appends(&"x".repeat(1 << 20)), move |_, _| tell.send(()).unwrap());
+    }
+    bench.writer.sync_at_rest();
+    assert!(told.try_recv().is_err());
+    bench.writer.stop();
+    bench.writer.sync_until_stopped();
+    assert_eq!(told.try_iter().count(), 2);
 }
 
 #[test]

@@ -72,12 +72,13 @@ fn a_time_that_has_passed_delays_nothing_and_one_too_far_is_refused() {
         client.send_with("orders", 0, "at once", &[given]);
     }
     assert_eq!(client.all_of("orders", 0).len(), 3);
-    let four_days = (now_ms() + 4 * 24 * 3600 * 1000).to_string();
+    client.send_with("orders", 0, "in forty days", &[(properties::TIMER_DELAY_SEC, "3456000")]);
+    let too_far = (now_ms() + 41 * 24 * 3600 * 1000).to_string();
     let refused = [
-        (properties::TIMER_DELAY_SEC, "259201"),
+        (properties::TIMER_DELAY_SEC, "3456001"),
         (properties::TIMER_DELAY_MS, "9223372036854775807"),
         (properties::TIMER_DELAY_SEC, "9223372036854775807"),
-        (properties::TIMER_DELIVER_MS, &four_days),
+        (properties::TIMER_DELIVER_MS, &too_far),
         (properties::TIMER_DELAY_MS, "soon"),
     ];
     for given in refused {

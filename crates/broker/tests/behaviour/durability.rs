@@ -78,7 +78,7 @@ fn a_crash_in_the_moment_after_each_answer_loses_no_message() {
 #[test]
 fn messages_of_many_segments_survive_crash_after_crash() {
     let mut broker = broker_with(|config| {
-        config.max_message_bytes = 8 << 10;
+        config.max_message_bytes = (8 << 10).into();
         config.segment_bytes = 64 << 10;
     });
     let mut expected = Vec::new();

@@ -15,7 +15,7 @@ use crate::running::{Running, broker_with};
 fn registering_broker(nameservers: &[&Nameserver]) -> Running {
     broker_with(|config| {
         config.nameservers = nameservers.iter().map(|nameserver| nameserver.address().to_string()).collect();
-        config.register_period = Duration::from_secs(3600);
+        config.register_period = Duration::from_secs(3600).into();
     })
 }
 
@@ -101,4 +101,18 @@ fn a_broker_that_stops_takes_its_registration_back() {
     assert_eq!(RequestCode(came.code), RequestCode::UNREGISTER_BROKER);
     assert_eq!((came.field("brokerName"), came.field("brokerAddr")), ("broker-a", address.as_str()));
     assert_eq!((came.field("clusterName"), came.field("brokerId")), ("DefaultCluster", "0"));
+}
+
+#[test]
+fn nameservers_hear_at_once_that_the_broker_may_no_longer_be_written() {
+    let nameserver = Nameserver::start(None);
+    let broker = registering_broker(&[&nameserver]);
+    let mut client = broker.client();
+    client.create_topic("orders", 3);
+    assert_eq!(heard_of(&nameserver, &["orders"])[0].perm, 6);
+    let version = broker.inside().broker.topics.version().counter;
+    broker::reconfigure::change(&broker.inside().broker, "brokerPermission=4").unwrap();
+    let body = topics_of(&nameserver.told());
+    assert_eq!((body.topics.topic_config_table["orders"].perm, body.topics.topic_config_table["TBW102"].perm), (4, 5));
+    assert!(version < body.topics.data_version.counter);
 }

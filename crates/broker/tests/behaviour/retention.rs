@@ -1,5 +1,6 @@
 //! Old parts of the log go; what waits in them stays.
 
+use broker::config::live::Hours;
 use std::time::Duration;
 
 use protocol::codes::ResponseCode;
@@ -15,13 +16,13 @@ const GROUP: &str = "payers";
 /// A broker with small segments that deletes at every hour whatever is not in the newest one.
 fn forgetful_broker() -> Running {
     broker_with(|config| {
-        config.max_message_bytes = 8 << 10;
+        config.max_message_bytes = (8 << 10).into();
         config.segment_bytes = 64 << 10;
-        config.retention = Duration::ZERO;
-        config.delete_hours = (0..24).collect();
-        config.transaction_timeout = Duration::from_millis(200);
-        config.transaction_check_interval = Duration::from_secs(2);
-        config.transaction_check_max = 1000;
+        config.retention = Duration::ZERO.into();
+        config.delete_hours = (0..24).collect::<Hours>().into();
+        config.transaction_timeout = Duration::from_millis(200).into();
+        config.transaction_check_interval = Duration::from_secs(2).into();
+        config.transaction_check_max = 1000.into();
     })
 }
 

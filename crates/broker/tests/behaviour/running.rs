@@ -1,10 +1,12 @@
 //! Brokers that run in this process, on folders that go away with them.
 
+use broker::config::live::Hours;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use broker::config::BrokerConfig;
+use broker::config::exporting::Exporting;
 use broker::start::{RunningBroker, start};
 use tempfile::TempDir;
 
@@ -23,15 +25,17 @@ pub fn quick_config() -> BrokerConfig {
         bind_ip: [127, 0, 0, 1].into(),
         listen_port: 0,
         fast_listen_port: 0,
+        grpc_port: None,
+        exporting: Exporting::closed(),
         io_threads: 1,
-        max_message_bytes: 64 << 10,
+        max_message_bytes: (64 << 10).into(),
         segment_bytes: 1 << 20,
         delay_levels: [100, 200, 300, 400].map(Duration::from_millis).to_vec(),
-        transaction_timeout: Duration::from_secs(3600),
-        transaction_check_interval: Duration::from_secs(3600),
+        transaction_timeout: Duration::from_secs(3600).into(),
+        transaction_check_interval: Duration::from_secs(3600).into(),
         offset_flush_period: Duration::from_millis(10),
-        delete_hours: Vec::new(),
-        disk_max_used_percent: 100,
+        delete_hours: Hours::default().into(),
+        disk_max_used_percent: 100.into(),
         ..BrokerConfig::default()
     }
 }
@@ -49,7 +53,8 @@ pub fn broker_with(change: impl FnOnce(&mut BrokerConfig)) -> Running {
 }
 
 impl Running {
-    fn on(folder: TempDir, config: BrokerConfig) -> Running {
+    /// A broker on a folder.
+    pub fn on(folder: TempDir, config: BrokerConfig) -> Running {
         let config = BrokerConfig { data_dir: folder.path().to_path_buf(), ..config };
         let broker = start(config.clone()).unwrap();
         Running { broker: Some(broker), config, folder: Some(folder) }
@@ -58,6 +63,11 @@ impl Running {
     /// The broker itself.
     pub fn inside(&self) -> &RunningBroker {
         self.broker.as_ref().unwrap()
+    }
+
+    /// Where it keeps its data.
+    pub fn folder(&self) -> &Path {
+        &self.config.data_dir
     }
 
     /// A new connection.
@@ -69,6 +79,12 @@ impl Running {
     pub fn restarted(mut self) -> Running {
         self.broker.take().unwrap().stop();
         Running::on(self.folder.take().unwrap(), self.config.clone())
+    }
+
+    /// Stops it properly; its folder is left.
+    pub fn stopped(mut self) -> TempDir {
+        self.broker.take().unwrap().stop();
+        self.folder.take().unwrap()
     }
 
     /// A second broker on what a crash at this moment would leave of this one.

@@ -20,9 +20,9 @@ const GIVEN_UP: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 /// A broker that asks soon.
 fn asking_broker(checks_max: u32) -> Running {
     broker_with(|config| {
-        config.transaction_timeout = Duration::from_millis(TIMEOUT_MS as u64);
-        config.transaction_check_interval = Duration::from_millis(INTERVAL_MS as u64);
-        config.transaction_check_max = checks_max;
+        config.transaction_timeout = Duration::from_millis(TIMEOUT_MS as u64).into();
+        config.transaction_check_interval = Duration::from_millis(INTERVAL_MS as u64).into();
+        config.transaction_check_max = checks_max.into();
     })
 }
 

@@ -103,7 +103,7 @@ fn stored(wire: &mut Wire) -> Vec<Vec<u8>> {
 }
 
 /// Waits for something that happens on another thread and tells nobody; whoever runs the test gives up for us.
-fn until(happened: impl Fn() -> bool) {
+pub fn until(happened: impl Fn() -> bool) {
     while !happened() {
         std::thread::yield_now();
     }

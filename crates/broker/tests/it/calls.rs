@@ -1,6 +1,8 @@
 //! Sends and pulls as clients make them, with fields changed as a test likes.
 
-use protocol::codes::RequestCode;
+use protocol::codes::{Language, RequestCode, ResponseCode};
+use protocol::frame::Codec;
+use protocol::writer::FrameWriter;
 
 use crate::wire::{Message, Wire};
 
@@ -37,6 +39,46 @@ pub fn pull(wire: &mut Wire, topic: &str, more: &[(&str, &str)]) -> Message {
         ("expressionType", "TAG"),
     ];
     wire.call(RequestCode::PULL_MESSAGE, &replaced(&usual, more), b"")
+}
+
+/// Who a client says it is.
+pub struct Introduction<'i> {
+    /// Client id.
+    pub id: &'i str,
+    /// Group of consumers that it is in, and of producers.
+    pub group: &'i str,
+    /// Topic that it consumes.
+    pub topic: &'i str,
+    /// Language it is written in.
+    pub language: Language,
+    /// Ordinal of its version.
+    pub version: i32,
+}
+
+impl Default for Introduction<'_> {
+    fn default() -> Self {
+        Introduction { id: "c", group: "cg", topic: "orders", language: Language::JAVA, version: 401 }
+    }
+}
+
+/// Says who a client is, and waits until the broker knows.
+#[track_caller]
+pub fn introduce(wire: &mut Wire, who: &Introduction<'_>) {
+    let Introduction { id, group, topic, language, version } = who;
+    let subscription = format!(r#"{{"expressionType":"TAG","subString":"*","subVersion":1,"topic":"{topic}"}}"#);
+    let consumer = format!(
+        r#"{{"consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"{group}",
+        "messageModel":"CLUSTERING","subscriptionDataSet":[{subscription}],"unitMode":false}}"#
+    );
+    let body = format!(
+        r#"{{"clientID":"{id}","consumerDataSet":[{consumer}],"producerDataSet":[{{"groupName":"{group}"}}]}}"#
+    );
+    let mut bytes = Vec::new();
+    let (code, opaque) = (RequestCode::HEART_BEAT.0, 400_000_000);
+    FrameWriter::begin(&mut bytes, Codec::Json, code, *language, *version, opaque, 0, None).finish(body.as_bytes());
+    wire.send(&bytes);
+    let answer = wire.answer(opaque);
+    assert_eq!(answer.response_code(), ResponseCode::SUCCESS, "{answer:?}");
 }
 
 fn replaced<'f>(usual: &[(&'f str, &'f str)], more: &[(&'f str, &'f str)]) -> Vec<(&'f str, &'f str)> {

@@ -2,3 +2,4 @@
 
 mod pulls;
 mod sends;
+mod settings;

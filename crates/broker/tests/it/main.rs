@@ -2,11 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test, as it should")]
 
+mod admin;
 mod bad_input;
 mod calls;
+mod clock;
 mod codes;
+mod flush_of_topic;
+mod grpc_door;
 mod recording;
+mod relays;
 mod replay;
+mod replies;
+mod resets;
+mod series;
 mod server;
 mod watch;
 mod wire;

@@ -10,6 +10,7 @@ mod player;
 mod rewrite;
 mod shape;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker::config::BrokerConfig;
@@ -18,23 +19,26 @@ use protocol::codes::RequestCode;
 
 use crate::recording::lines;
 use crate::server::Server;
+use crate::wire::Wire;
 
 /// Delays and checks of transactions at a pace that tests can wait for.
 fn quick(config: &mut BrokerConfig) {
     let delays_ms = [[150; 4], [3_600_000; 4]].concat();
     config.delay_levels = delays_ms.into_iter().map(Duration::from_millis).collect();
-    config.transaction_timeout = Duration::from_millis(200);
+    config.transaction_timeout = Duration::from_millis(200).into();
+    config.property_filter = true.into();
+    config.timer_max_delay = Duration::from_secs(3 * 24 * 3600).into();
 }
 
 /// Plays a recording; fails when something differs that is not known to.
 #[track_caller]
 fn check(name: &str, style: Style, answers: usize, pushes: usize) {
-    check_on(&Server::start_with(quick), name, style, answers, pushes);
+    check_on(&Server::start_with(quick), name, style, BTreeMap::new(), answers, pushes);
 }
 
 #[track_caller]
-fn check_on(server: &Server, name: &str, style: Style, answers: usize, pushes: usize) {
-    let outcome = play(server, &lines(name), style);
+fn check_on(server: &Server, name: &str, style: Style, wires: BTreeMap<String, Wire>, answers: usize, pushes: usize) {
+    let outcome = play(server, &lines(name), style, wires);
     let unknown = known::unknown(name, &outcome.differences);
     let text: Vec<String> =
         unknown.iter().map(|found| format!("{name}:{} {}: {}", found.line, found.request, found.what)).collect();
@@ -73,9 +77,14 @@ recordings! {
     an_old_java_client_is_answered: "java498-simple-and-push", 31, 1;
     java_delays_are_kept: "java-delay", 31, 1;
     traces_are_stored: "java-trace", 25, 1;
-    go_requesters_are_told_that_replies_are_not_supported: "go-request-reply", 35, 1;
-    java_requesters_are_told_that_replies_are_not_supported: "java-request-reply", 32, 1;
-    a_java_pop_consumer_is_told_that_pop_is_not_supported: "java-pop-push", 48, 1;
+    java_requesters_get_their_replies: "java-request-reply", 32, 3;
+    a_java_pop_consumer_is_answered: "java-pop-push", 48, 1;
+}
+
+#[test]
+fn go_requesters_get_their_replies() {
+    // Replies without a body, which are refused there and pushed on here.
+    check("go-request-reply", Style { without: &[69, 71, 73, 75], ..Style::default() }, 31, 2);
 }
 
 #[test]
@@ -87,14 +96,17 @@ fn wrong_requests_are_answered_as_recorded() {
 #[test]
 fn the_admin_tool_is_answered() {
     let server = Server::start_with(quick);
-    // One of the two consumers that ran beside the tool was connected before the recording began.
+    // The producer and one of the two consumers that ran beside the tool were connected before the recording began.
     let subscription = r#"{"expressionType":"TAG","subString":"*","subVersion":1,"topic":"AdminTopic"}"#;
     let consumer = format!(
         r#"{{"consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"CG_admin",
         "messageModel":"CLUSTERING","subscriptionDataSet":[{subscription}],"unitMode":false}}"#
     );
-    let heartbeat = format!(r#"{{"clientID":"192.0.2.2@c1","consumerDataSet":[{consumer}],"producerDataSet":[]}}"#);
+    let heartbeat = format!(
+        r#"{{"clientID":"192.0.2.2@c1","consumerDataSet":[{consumer}],"producerDataSet":[{{"groupName":"PG_admin"}}]}}"#
+    );
     let mut consumer = server.connect();
     consumer.call(RequestCode::HEART_BEAT, &[], heartbeat.as_bytes());
-    check_on(&server, "mqadmin", Style { partial: true, ..Style::default() }, 686, 7);
+    let wires = BTreeMap::from([("c4".to_owned(), consumer)]);
+    check_on(&server, "mqadmin", Style { partial: true, ..Style::default() }, wires, 686, 12);
 }

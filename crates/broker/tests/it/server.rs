@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use broker::broker::Broker;
 use broker::config::BrokerConfig;
+use broker::config::exporting::Exporting;
 use broker::start::{RunningBroker, start};
+use metrics::Exporter;
 use tempfile::TempDir;
 
 use crate::wire::Wire;
@@ -29,9 +31,11 @@ impl Server {
             bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             listen_port: 0,
             fast_listen_port: 0,
+            grpc_port: Some(0),
+            exporting: Exporting::closed(),
             data_dir: folder.path().join("data"),
             // What the recorded broker had.
-            default_topic_queue_nums: 4,
+            default_topic_queue_nums: 4.into(),
             io_threads: 2,
             segment_bytes: 64 << 20,
             ..BrokerConfig::default()
@@ -66,6 +70,26 @@ impl Server {
     /// Address of the fast port.
     pub fn fast_address(&self) -> SocketAddr {
         self.running.as_ref().unwrap().fast_address
+    }
+
+    /// Address of the port for gRPC clients.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().grpc_address.unwrap()
+    }
+
+    /// What the broker shows of itself.
+    pub fn exporter(&self) -> &Exporter {
+        &self.running.as_ref().unwrap().exporter
+    }
+
+    /// Address of the port for Prometheus, if the test asked for one.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().metrics_address.unwrap()
+    }
+
+    /// Folder of what is stored.
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.config.data_dir
     }
 
     /// Connects to the main port.

@@ -143,6 +143,13 @@ impl Wire {
             .unwrap_or_else(|| panic!("connection closed before a request {code}"))
     }
 
+    /// Answers a request of the broker.
+    pub fn reply(&mut self, question: &Message, code: ResponseCode, remark: Option<&str>, body: &[u8]) {
+        let mut bytes = Vec::new();
+        FrameWriter::response(&mut bytes, Codec::Json, code, question.opaque, remark).finish(body);
+        self.send(&bytes);
+    }
+
     /// Everything that came and was not waited for, once the broker has served all that was sent before.
     #[track_caller]
     pub fn unclaimed(&mut self) -> Vec<Message> {

@@ -30,7 +30,11 @@ pub enum PowerCut {
 #[derive(Clone, Default)]
 pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
+    during_sync: Arc<Mutex<Option<DuringSync>>>,
 }
+
+/// What happens while a sync is under way.
+type DuringSync = Box<dyn FnOnce() + Send>;
 
 #[derive(Clone, Default)]
 struct State {
@@ -41,15 +45,45 @@ struct State {
     /// Operations that change something, so far.
     operations: u64,
     fail: Option<Failure>,
+    /// Reads so far, and which of them fails.
+    reads: u64,
+    fail_read: Option<Failure>,
     capacity: Option<u64>,
+    /// Which change goes to another place if it is a write, and what decides where.
+    misdirect: Option<(u64, u64)>,
+    misdirected: Option<Misdirected>,
     /// Set by a power cut: the handles of before are dead.
     generation: u64,
+}
+
+/// A write that went to another place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misdirected {
+    /// The file, and the byte at which it should have been written.
+    pub meant: (String, u64),
+    /// Where it went.
+    pub hit: (String, u64),
+    /// What was written.
+    pub bytes: Vec<u8>,
+    /// What lay there before.
+    pub overwritten: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
 struct Failure {
     operation: u64,
     lasting: bool,
+}
+
+impl Failure {
+    fn check(failure: Option<Failure>, number: u64) -> io::Result<()> {
+        match failure {
+            Some(fail) if number == fail.operation || (fail.lasting && number > fail.operation) => {
+                Err(io::Error::other("this operation was told to fail"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -90,12 +124,7 @@ impl State {
     fn operate(&mut self) -> io::Result<()> {
         let number = self.operations;
         self.operations += 1;
-        match self.fail {
-            Some(fail) if number == fail.operation || (fail.lasting && number > fail.operation) => {
-                Err(io::Error::other("this operation was told to fail"))
-            }
-            _ => Ok(()),
-        }
+        Failure::check(self.fail, number)
     }
 
     fn used(&self) -> u64 {
@@ -108,6 +137,50 @@ impl State {
     /// How much longer a file may become before the disk is full.
     fn free(&self) -> u64 {
         self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
+    }
+
+    /// Puts a write to another place if it is the one that was told to go wrong. There it overwrites what it finds, but
+    /// lengthens no file.
+    fn misdirect(&mut self, file: usize, change: Change) -> Option<Change> {
+        let Some((_, seed)) = self.misdirect.filter(|(operation, _)| *operation < self.operations) else {
+            return Some(change);
+        };
+        let Change::Write { at, bytes } = change else { return Some(change) };
+        let size = bytes.len();
+        let has_room = |file: &usize| size < self.files[*file].bytes.len();
+        let targets: Vec<_> = self.names.iter().filter(|(_, file)| has_room(file)).collect();
+        let meant = self.names.iter().find(|(_, named)| **named == file).map(|(name, _)| name.clone());
+        // Zeros take something away, and the mark of an open log says what must not be believed: where those go astray
+        // when something else has failed already, nothing is promised.
+        let may_go =
+            bytes.iter().any(|byte| *byte != 0) && meant.as_deref().is_some_and(|name| !name.starts_with("running"));
+        let (Some(meant), Some(count), true) = (meant, (!targets.is_empty()).then_some(targets.len() as u64), may_go)
+        else {
+            return Some(Change::Write { at, bytes });
+        };
+        let (name, target) = targets[(seed % count) as usize];
+        let to = (seed / count) as usize % (self.files[*target].bytes.len() - size);
+        let (name, target) = (name.clone(), *target);
+        self.misdirect = None;
+        self.misdirected = Some(Misdirected {
+            meant: (meant, at as u64),
+            hit: (name, to as u64),
+            bytes: bytes.clone(),
+            overwritten: self.files[target].bytes[to..to + size].to_vec(),
+        });
+        // The file that it was meant for is as long as if it had come.
+        let len = self.files[file].bytes.len();
+        if len < at + size {
+            self.files[file].change(Change::SetLen(at + size));
+        }
+        // Whoever syncs the other file, or not, knows nothing of it.
+        let Content { bytes: now, synced, .. } = &mut self.files[target];
+        for kept in [now, synced] {
+            if let Some(place) = kept.get_mut(to..to + size) {
+                place.copy_from_slice(&bytes);
+            }
+        }
+        None
     }
 
     fn find(&self, path: &str) -> io::Result<usize> {
@@ -136,14 +209,14 @@ impl MemoryDisk {
 
     /// A copy that shares nothing. Handles opened before go on with the original.
     pub fn fork(&self) -> MemoryDisk {
-        MemoryDisk { state: Arc::new(Mutex::new(self.state().clone())) }
+        MemoryDisk { state: Arc::new(Mutex::new(self.state().clone())), during_sync: Arc::default() }
     }
 
     /// Takes the power away. Files opened before answer with errors from here on.
     pub fn cut_power(&self, cut: PowerCut) {
         let mut state = self.state();
         state.generation += 1;
-        state.fail = None;
+        (state.fail, state.fail_read) = (None, None);
         let mut seed = if let PowerCut::Torn { seed } = cut { seed } else { 0 };
         let mut keep = if let PowerCut::KeepPrefix { bytes } = cut { bytes } else { 0 };
         if let PowerCut::Torn { .. } = cut {
@@ -201,9 +274,25 @@ impl MemoryDisk {
         self.state().fail = Some(Failure { operation, lasting });
     }
 
+    /// Reads so far.
+    pub fn reads(&self) -> u64 {
+        self.state().reads
+    }
+
+    /// Lets the read with that number fail, counted as [`MemoryDisk::reads`] does; with `lasting` also all that follow.
+    pub fn fail_read(&self, read: u64, lasting: bool) {
+        self.state().fail_read = Some(Failure { operation: read, lasting });
+    }
+
     /// Lets no operation fail any more.
     pub fn heal(&self) {
-        self.state().fail = None;
+        let mut state = self.state();
+        (state.fail, state.fail_read, state.misdirect) = (None, None, None);
+    }
+
+    /// Lets `happen` run within the next sync of a file: what it writes is not part of that sync.
+    pub fn during_next_sync(&self, happen: impl FnOnce() + Send + 'static) {
+        *self.during_sync.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(happen));
     }
 
     /// Limits the sum of all file lengths; `None` lifts the limit.
@@ -220,6 +309,42 @@ impl MemoryDisk {
     pub fn content(&self, path: &str) -> io::Result<Vec<u8>> {
         let state = self.state();
         Ok(state.files[state.find(path)?].bytes.clone())
+    }
+
+    /// Paths of all files, in order.
+    pub fn paths(&self) -> Vec<String> {
+        self.state().names.keys().cloned().collect()
+    }
+
+    /// Flips a bit of a file, wherever the byte is kept: on the platter and on its way there.
+    pub fn flip_bit(&self, path: &str, byte: u64, bit: u32) -> io::Result<()> {
+        let mut state = self.state();
+        let index = state.find(path)?;
+        let (byte, mask) = (usize::try_from(byte).map_err(io::Error::other)?, 1 << (bit % 8));
+        let file = &mut state.files[index];
+        for kept in [&mut file.bytes, &mut file.synced] {
+            if let Some(byte) = kept.get_mut(byte) {
+                *byte ^= mask;
+            }
+        }
+        for change in &mut file.unsynced {
+            if let Change::Write { at, bytes } = change
+                && let Some(byte) = byte.checked_sub(*at).and_then(|byte| bytes.get_mut(byte))
+            {
+                *byte ^= mask;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the first write from the changing operation with that number on go to another place, which `seed` decides.
+    pub fn misdirect_write(&self, operation: u64, seed: u64) {
+        self.state().misdirect = Some((operation, seed));
+    }
+
+    /// The write that went to another place since the last call.
+    pub fn take_misdirected(&self) -> Option<Misdirected> {
+        self.state().misdirected.take()
     }
 
     /// Changes a file behind the back of everybody, as rot does: both now and after a power cut.
@@ -339,14 +464,19 @@ impl MemoryFile {
             }
             return Err(io::ErrorKind::StorageFull.into());
         }
-        state.files[self.file].change(change);
+        if let Some(change) = state.misdirect(self.file, change) {
+            state.files[self.file].change(change);
+        }
         Ok(())
     }
 }
 
 impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        let state = self.state()?;
+        let mut state = self.state()?;
+        let number = state.reads;
+        state.reads += 1;
+        Failure::check(state.fail_read, number)?;
         let bytes = &state.files[self.file].bytes;
         let from = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
         let size = buffer.len().min(bytes.len() - from);
@@ -374,16 +504,40 @@ impl DiskFile for MemoryFile {
         self.write_at(&vec![0; (to - from) as usize], from)
     }
 
+    /// A single sync that fails takes what it should have made durable with it: the file reads as before, but another
+    /// sync does not bring it to the disk. Systems do the same. Where everything fails from here on, as for a process
+    /// that is killed, the system still has it.
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state()?;
-        state.operate()?;
-        let file = &mut state.files[self.file];
-        file.synced = file.bytes.clone();
-        file.unsynced.clear();
+        let dies = state.fail.is_some_and(|fail| fail.lasting && fail.operation <= state.operations);
+        let outcome = state.operate();
+        if dies {
+            return outcome;
+        }
+        let changes = std::mem::take(&mut state.files[self.file].unsynced);
+        drop(state);
+        let happens = self.disk.during_sync.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(happen) = happens {
+            happen();
+        }
+        outcome?;
+        let mut state = self.state()?;
+        for change in &changes {
+            Content::apply(&mut state.files[self.file].synced, change);
+        }
         Ok(())
     }
 
-    fn forget_cached(&self, _: u64, _: u64) -> io::Result<()> {
+    /// What is read afterwards is what the disk has, or will have with the next sync.
+    fn forget_cached(&self, from: u64, to: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        let file = &mut state.files[self.file];
+        let mut there = file.synced.clone();
+        file.unsynced.iter().for_each(|change| Content::apply(&mut there, change));
+        there.resize(file.bytes.len(), 0);
+        let to = usize::try_from(to).unwrap_or(usize::MAX).min(there.len());
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(to);
+        file.bytes[from..to].copy_from_slice(&there[from..to]);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::{Disk, DiskFile};
 
 /// Name of the file that an open [`RealDisk`] keeps locked.
 const LOCK_FILE: &str = "lock";
-/// Zeros written in one call where the file system cannot zero a range by itself.
+/// Zeros written in one call.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Why a directory cannot be used.
@@ -156,6 +156,10 @@ impl DiskFile for RealFile {
                 other => return Ok(other?),
             }
         }
+        self.write_zeros(from, to)
+    }
+
+    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
         let mut at = from;
         while at < to {
             let size = (to - at).min(ZEROS.len() as u64);

@@ -239,10 +239,9 @@ impl IndexFiles {
         (dirty, std::mem::take(&mut self.dir_is_dirty))
     }
 
-    /// Takes back what [`IndexFiles::take_dirty`] gave.
-    pub fn sync_failed(&mut self, files: Vec<Arc<dyn DiskFile>>) {
-        self.dirty.extend(files);
-        self.dir_is_dirty = true;
+    /// Notes that a file was changed in place and has to be synced.
+    pub fn changed(&mut self, file: Arc<dyn DiskFile>) {
+        self.dirty.push(file);
     }
 
     /// How far the files count now. Call [`IndexFiles::flush`] before.

@@ -12,7 +12,10 @@ pub(crate) const BLOCK_ENTRIES: usize = 128;
 /// Bytes of a full block.
 pub(crate) const BLOCK_BYTES_MAX: usize = HEADER_BYTES + BLOCK_ENTRIES * ENTRY_BYTES;
 
-const MAGIC: u32 = 0x4151_4958;
+/// Begins each item; the last byte is the version.
+pub(crate) const MAGIC: &[u8; 4] = b"AQI1";
+/// Where the checksum of an item's header lies.
+pub(crate) const CRC_AT: usize = 60;
 
 /// Where a message of a queue lies and what filters and searches need to know of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +72,7 @@ impl Header {
     /// Reads a header; `None` when the bytes are damaged or none.
     pub fn parse(bytes: &[u8]) -> Option<Header> {
         let bytes = bytes.get(..HEADER_BYTES)?;
-        if u32_at(bytes, 0) != MAGIC || u32_at(bytes, 60) != crc32fast::hash(&bytes[..60]) {
+        if &bytes[..4] != MAGIC || u32_at(bytes, CRC_AT) != crc32fast::hash(&bytes[..CRC_AT]) {
             return None;
         }
         let kind = match u16::from_be_bytes([bytes[4], bytes[5]]) {
@@ -99,7 +102,7 @@ impl Header {
             Kind::Definition => 2,
             Kind::Deletion => 3,
         };
-        out.extend_from_slice(&MAGIC.to_be_bytes());
+        out.extend_from_slice(MAGIC);
         out.extend_from_slice(&kind.to_be_bytes());
         out.extend_from_slice(&self.count.to_be_bytes());
         out.extend_from_slice(&self.queue.to_be_bytes());

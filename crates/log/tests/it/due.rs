@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use apogee_log::{Log, LogPosition, MemoryDisk, PowerCut};
+use apogee_log::{Due, Log, LogPosition, MemoryDisk, PowerCut};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -40,6 +40,22 @@ fn each_is_given_out_once_when_its_time_has_come() {
 }
 
 #[test]
+fn what_waits_is_counted_by_hour() {
+    let log = open(&MemoryDisk::new());
+    positions(&log, 0);
+    let due = [5, 7, HOUR_MS, 50 * HOUR_MS, 50 * HOUR_MS].map(|due_ms| delayed("x", due_ms));
+    let placed = append(&log, &due, 5);
+    let backlog = |now_ms| log.due_backlog(now_ms);
+    assert_eq!(backlog(6).hours, [(0, 2), (1, 1), (50, 2)]);
+    assert_eq!((backlog(6).overdue, backlog(6).first_due_ms), (1, Some(5)));
+    // What is in a file counts as well.
+    checkpoint(&log);
+    assert_eq!(backlog(6).hours, [(0, 2), (1, 1), (50, 2)]);
+    append(&log, &[message(TOPIC, 0, "done").settles(placed[0].position)], 6);
+    assert_eq!((backlog(6).hours[0], backlog(6).overdue), ((0, 1), 0));
+}
+
+#[test]
 fn what_is_settled_before_its_time_does_not_come() {
     let disk = MemoryDisk::new();
     let log = open(&disk);
@@ -55,9 +71,51 @@ fn what_is_settled_before_its_time_does_not_come() {
     assert_eq!(positions(&open(&disk.fork()), 100 * HOUR_MS), [0; 0]);
 }
 
+#[test]
+fn what_is_taken_is_given_to_nobody_else() {
+    let log = open(&MemoryDisk::new());
+    positions(&log, 0);
+    for due_ms in [1000, 50 * HOUR_MS] {
+        let placed = append(&log, &[delayed("a", due_ms), delayed("b", due_ms), delayed("c", due_ms)], 5);
+        checkpoint(&log);
+        let due = |index: usize| Due { due_ms, position: placed[index].position, size: placed[index].size };
+        assert!(log.take_waiting(due(0)) && !log.take_waiting(due(0)));
+        assert!(log.take_waiting(due(1)));
+        log.handed_back(placed[1].position);
+        assert!(log.take_waiting(due(2)));
+        append(&log, &[message("other", 0, "recall").settles(placed[2].position)], 6);
+        assert_eq!(positions(&log, due_ms), [placed[1].position.0]);
+        assert!(!log.take_waiting(due(1)) && !log.take_waiting(due(2)));
+        log.handed_back(placed[0].position);
+        assert_eq!(positions(&log, due_ms), [placed[0].position.0]);
+        assert!(!log.take_waiting(Due { due_ms: due_ms + 77 * HOUR_MS, ..due(0) }));
+    }
+}
+
+#[test]
+fn what_was_taken_though_it_waited_no_more_is_settled_twice_without_harm() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    positions(&log, 0);
+    let due_ms = 50 * HOUR_MS;
+    let placed = append(&log, &[delayed("a", due_ms), delayed("b", due_ms)], 5);
+    append(&log, &[message("other", 0, "recall").settles(placed[0].position)], 6);
+    checkpoint(&log);
+    let due = Due { due_ms, position: placed[0].position, size: placed[0].size };
+    assert!(log.take_waiting(due), "only the file knows that it does not wait");
+    assert_eq!(positions(&log, due_ms), [placed[1].position.0]);
+    append(&log, &[message("other", 0, "recall").settles(placed[0].position)], 6);
+    append(&log, &[message("real", 0, "b").settles(placed[1].position)], 6);
+    checkpoint(&log);
+    assert_eq!(positions(&log, due_ms), [0; 0]);
+    assert_eq!(positions(&open(&disk.fork()), due_ms), [0; 0]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Delay { due_ms: i64 },
+    Recall { nth: usize },
+    TakeAndHandBack { nth: usize },
     Deliver { now_ms: i64, max: usize },
     HandBack { now_ms: i64 },
     Checkpoint,
@@ -74,6 +132,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => time.clone().prop_map(|due_ms| Step::Delay { due_ms }),
         6 => (time.clone(), 1..5_usize).prop_map(|(now_ms, max)| Step::Deliver { now_ms, max }),
         1 => time.prop_map(|now_ms| Step::HandBack { now_ms }),
+        2 => (0..9_usize).prop_map(|nth| Step::Recall { nth }),
+        2 => (0..9_usize).prop_map(|nth| Step::TakeAndHandBack { nth }),
         1 => Just(Step::Checkpoint),
         1 => Just(Step::Maintain),
         1 => Just(Step::Kill),
@@ -96,6 +156,20 @@ fn run(steps: &[Step]) {
                 let placed = append(&log, &[delayed("x", *due_ms)], 5);
                 log.sync().unwrap();
                 pending.insert(placed[0].position.0, *due_ms);
+            }
+            Step::Recall { nth } => {
+                if let Some((position, due_ms)) = pending.iter().nth(*nth).map(|(position, due)| (*position, *due)) {
+                    assert!(log.take_waiting(Due { due_ms, position: LogPosition(position), size: 100 }));
+                    append(&log, &[message("recalled", 0, "x").settles(LogPosition(position))], 6);
+                    log.sync().unwrap();
+                    pending.remove(&position);
+                }
+            }
+            Step::TakeAndHandBack { nth } => {
+                if let Some((position, due_ms)) = pending.iter().nth(*nth).map(|(position, due)| (*position, *due)) {
+                    assert!(log.take_waiting(Due { due_ms, position: LogPosition(position), size: 100 }));
+                    log.handed_back(LogPosition(position));
+                }
             }
             Step::Deliver { now_ms, max } => {
                 for due in log.due_until(*now_ms, *max).unwrap() {
@@ -165,7 +239,8 @@ fn a_busy_hour_is_written_anew_when_most_of_it_is_settled() {
     checkpoint(&log);
     let names = apogee_log::Disk::list(&disk, "due").unwrap();
     assert_eq!(names.len(), 1, "{names:?}");
-    assert_eq!(disk.content(&format!("due/{}", names[0])).unwrap().len(), 10 * 24);
+    // A header and ten entries.
+    assert_eq!(disk.content(&format!("due/{}", names[0])).unwrap().len(), 24 + 10 * 24);
     let log = open_with(&disk.fork(), big).0;
     let expected: Vec<u64> = waiting[..10].iter().map(|position: &LogPosition| position.0).collect();
     assert_eq!(positions(&log, HOUR_MS), expected);

@@ -1,6 +1,8 @@
 //! What survives a power cut, and what readers see before it is safe.
 
-use apogee_log::{AppendError, LogConfig, MemoryDisk, PowerCut, SyncError, Visibility};
+use std::sync::Arc;
+
+use apogee_log::{AppendError, Disk, Log, LogConfig, MemoryDisk, PowerCut, SyncError, Visibility};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -46,6 +48,93 @@ fn a_failed_sync_fences_the_log_for_ever() {
 }
 
 #[test]
+fn what_a_restart_shows_after_a_failed_sync_survives_a_power_cut() {
+    // Which sync fails: that of the log, or one of the index files at a checkpoint.
+    for fails in 0..16 {
+        let disk = MemoryDisk::new();
+        let config = LogConfig { segment_bytes: 1 << 16, ..durable_config() };
+        let log = open_with(&disk, config.clone()).0;
+        let sent: Vec<Message> = (0..40).map(|n| message("a", n % 3, &n.to_string()).due(i64::from(n))).collect();
+        append(&log, &sent[..20], 5);
+        log.sync().unwrap();
+        append(&log, &sent[20..], 5);
+        let operations = disk.operations();
+        disk.fail_operation(operations + fails, false);
+        let failed = log.checkpoint(&|_| Ok(())).is_err();
+        drop(log);
+        disk.heal();
+        let shown = |log: &apogee_log::Log| {
+            let queues = (0..3).map(|queue| bodies(log, "a", queue)).collect::<Vec<_>>();
+            (queues, log.due_until(1_000, 100).unwrap().len())
+        };
+        let log = open_with(&disk, config.clone()).0;
+        let before = shown(&log);
+        assert_eq!(before.0.iter().map(Vec::len).sum::<usize>(), 40, "{fails} {failed}");
+        drop(log);
+        disk.cut_power(PowerCut::LoseUnsynced);
+        assert_eq!(shown(&open_with(&disk, after_power_cut(&config)).0), before, "{fails} {failed}");
+    }
+}
+
+#[test]
+fn offsets_that_skipped_ahead_are_kept_over_a_start_that_fails_while_it_makes_the_indexes_anew() {
+    let before = {
+        let disk = MemoryDisk::new();
+        let log = open(&disk);
+        append(&log, &[message("a", 0, "one")], 5);
+        log.sync().unwrap();
+        append(&log, &[message("a", 0, "lost")], 5);
+        disk.cut_power(PowerCut::LoseUnsynced);
+        open_with(&disk, after_power_cut(&config()));
+        disk
+    };
+    before.remove("checkpoint").unwrap();
+    for fails in 0..40 {
+        let disk = before.fork();
+        disk.fail_operation(disk.operations() + fails, true);
+        let failed = Log::open(Arc::new(disk.clone()), after_power_cut(&config()), &mut |_| {}).is_err();
+        disk.heal();
+        let log = open_with(&disk, after_power_cut(&config())).0;
+        let placed = append(&log, &[message("a", 0, "two")], 6);
+        assert_eq!(placed[0].queue_offset, 1 + (1 << 20), "{fails} {failed}");
+    }
+}
+
+#[test]
+fn what_a_restart_could_not_sync_is_written_again_by_the_next() {
+    for fails in 0..12 {
+        let disk = MemoryDisk::new();
+        let log = open(&disk);
+        log.sync().unwrap();
+        (0..10).for_each(|n| drop(append(&log, &[message("a", 0, &format!("message number {n}"))], 5)));
+        drop(log);
+        disk.fail_operation(disk.operations() + fails, false);
+        let failed = Log::open(Arc::new(disk.clone()), config(), &mut |_| {}).is_err();
+        disk.heal();
+        assert_eq!(bodies(&open(&disk), "a", 0).len(), 10, "{fails} {failed}");
+        disk.cut_power(PowerCut::LoseUnsynced);
+        assert_eq!(bodies(&open_with(&disk, after_power_cut(&config())).0, "a", 0).len(), 10, "{fails} {failed}");
+    }
+}
+
+#[test]
+fn what_a_killed_process_had_not_synced_is_synced_by_the_next_in_every_segment() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    log.sync().unwrap();
+    // Several segments of two kilobytes.
+    (0..60).for_each(|n| drop(append(&log, &[message("a", 0, &format!("message number {n}"))], 5)));
+    assert!(log.stats().segments > 3);
+    drop(log);
+    let log = open(&disk);
+    log.sync().unwrap();
+    let before = bodies(&log, "a", 0);
+    assert_eq!((before.len(), log.durable()), (60, log.end()));
+    disk.cut_power(PowerCut::LoseUnsynced);
+    assert_eq!(bodies(&open_with(&disk, after_power_cut(&config())).0, "a", 0), before);
+}
+
+#[test]
 fn offsets_that_may_have_been_lost_are_not_given_again() {
     let disk = MemoryDisk::new();
     let log = open(&disk);
@@ -70,6 +159,22 @@ fn offsets_that_may_have_been_lost_are_not_given_again() {
     let placed = append(&log, &[message("a", 0, "two")], 6);
     assert_eq!(placed[0].queue_offset, max);
     assert_eq!(bodies(&log, "a", 0), ["one", "two"]);
+}
+
+#[test]
+fn a_queue_that_lost_everything_does_not_begin_again_at_its_first_offset() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    append(&log, &[message("a", 1, "lost")], 5);
+    disk.cut_power(PowerCut::LoseUnsynced);
+    let known_queues = vec![("a".to_owned(), 0), ("a".to_owned(), 1)];
+    let (log, recovery) = open_with(&disk, LogConfig { known_queues, ..after_power_cut(&config()) });
+    assert!(recovery.skipped_offsets, "{recovery}");
+    drop(log);
+    // It is remembered, also by a start that lost nothing.
+    let log = open_with(&disk, after_power_cut(&config())).0;
+    let placed = append(&log, &[message("a", 1, "new"), message("b", 0, "newer")], 6);
+    assert_eq!(placed.iter().map(|placed| placed.queue_offset).collect::<Vec<_>>(), [1 << 20, 0]);
 }
 
 #[test]

@@ -27,11 +27,11 @@ fn files_have_the_bytes_of_version_one() {
         })
         .collect();
     let expected = [
-        "checkpoint: 1628 bytes, 3b0f1a6f",
+        "checkpoint: 1628 bytes, 168861c6",
         "commitlog/00000000000000000000: 2048 bytes, f8387554",
-        "index/0000000001: 6425 bytes, 6f6bc725",
+        "index/0000000001: 6425 bytes, 0427e311",
         "keys/00000000000000000001: 8192 bytes, 22e3639a",
-        "due/0.1: 96 bytes, 0ad748dd",
+        "due/0.1: 120 bytes, 11d8082d",
     ];
     assert_eq!(found, expected);
 }

@@ -1,6 +1,6 @@
 //! Finding messages by key.
 
-use apogee_log::{Log, MemoryDisk};
+use apogee_log::{Log, LogConfig, MemoryDisk};
 
 use crate::support::*;
 
@@ -56,6 +56,28 @@ fn keys_are_found_in_memory_in_runs_and_after_restarts() {
     let (log, recovery) = open_with(&disk, config());
     assert!(recovery.records < 20, "{recovery}");
     check(&log);
+}
+
+#[test]
+fn keys_in_the_middle_of_a_write_are_found_after_a_restart_that_begins_to_read_there() {
+    let disk = MemoryDisk::new();
+    let config = LogConfig { segment_bytes: 1 << 16, key_replay_bytes: 1 << 16, ..config() };
+    let (log, _) = open_with(&disk, config.clone());
+    let keyed = |number: usize| message("orders", 0, &number.to_string()).property("KEYS", &format!("k{number}"));
+    // Runs of eight keys end within the second and the fourth write.
+    for write in 0..4 {
+        let messages: Vec<Message> = (write * 5..write * 5 + 5).map(keyed).collect();
+        append(&log, &messages, 1);
+        log.maintain().unwrap();
+    }
+    close(log);
+    for crashes in [false, true] {
+        let (log, recovery) = open_with(&disk, config.clone());
+        assert_eq!((recovery.damaged_bytes, recovery.was_clean, recovery.rebuilt), (0, !crashes, None), "{recovery}");
+        for number in 0..20 {
+            assert_eq!(query(&log, "orders", &format!("k{number}"), 0..=9, 9), [number.to_string()]);
+        }
+    }
 }
 
 #[test]

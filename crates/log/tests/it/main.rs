@@ -4,12 +4,16 @@
 
 mod concurrency;
 mod crash;
+mod damage;
 mod disk_full;
 mod due;
 mod durability;
+mod forgetful;
 mod format;
 mod keys;
 mod model;
+mod power_cuts;
 mod queues;
 mod retention;
 mod support;
+mod versions;

@@ -58,6 +58,53 @@ fn a_pull_returns_at_least_one_message_and_filters_by_tag() {
 }
 
 #[test]
+fn a_tested_pull_returns_what_passes_and_goes_on_after_what_it_tested() {
+    let log = open(&MemoryDisk::new());
+    let messages: Vec<_> = (0..3000)
+        .map(|n: i32| message("a", 0, "x").tag(["x", "y"][(n % 2) as usize]).property("n", &(n % 100).to_string()))
+        .collect();
+    messages.chunks(10).for_each(|chunk| drop(append(&log, chunk, 10)));
+    let queue = log.queue("a", 0).unwrap();
+    let pull = |offset, limits, hash: Option<i32>, n: &str| {
+        let mut out = b"before".to_vec();
+        let test = |record: &apogee_log::Record<'_>| record.properties().get("n") == Some(n);
+        let accept = |found| hash.is_none_or(|hash| hash == found);
+        let pulled = log.pull_tested(queue, offset, limits, &accept, &test, &mut out).unwrap();
+        let found: Vec<_> = protocol::record::records(&out[6..]).map(|record| record.queue_offset()).collect();
+        (pulled.outcome, pulled.next_offset, found)
+    };
+    let found = |count| PullOutcome::Found { count };
+    let few = PullLimits { max_messages: 3, max_bytes: 1 << 20 };
+    assert_eq!(pull(0, few, None, "50"), (found(3), 256, vec![50, 150, 250]));
+    assert_eq!(pull(251, few, None, "50"), (found(3), 571, vec![350, 450, 550]));
+    let tight = PullLimits { max_messages: 9, max_bytes: 1 };
+    assert_eq!(pull(0, tight, None, "50"), (found(1), 150, vec![50]));
+    // It looks at 1024 entries and no more, whether they pass or not.
+    let all = PullLimits { max_messages: 5000, max_bytes: 1 << 20 };
+    assert_eq!(pull(0, all, None, "none"), (PullOutcome::NothingMatched, 1024, vec![]));
+    assert_eq!(pull(2500, all, None, "none"), (PullOutcome::NothingMatched, 3000, vec![]));
+    assert_eq!(pull(1024, all, None, "99").0, found(10));
+    let y = protocol::record::java_string_hash("y");
+    assert_eq!(pull(0, few, Some(y), "51"), (found(3), 257, vec![51, 151, 251]));
+    assert_eq!(pull(0, few, Some(y), "50"), (PullOutcome::NothingMatched, 1024, vec![]));
+    assert_eq!(pull(0, few, Some(0), "50"), (PullOutcome::NothingMatched, 1024, vec![]));
+    assert_eq!(pull(3000, few, None, "50"), (PullOutcome::AtEnd, 3000, vec![]));
+    assert_eq!(pull(3001, few, None, "50"), (PullOutcome::BeyondEnd, 3000, vec![]));
+}
+
+#[test]
+fn a_tested_pull_reads_a_few_megabytes_and_no_more() {
+    let config = LogConfig { segment_bytes: 16 << 20, ..config() };
+    let log = open_with(&MemoryDisk::new(), config).0;
+    for _ in 0..12 {
+        append(&log, &[message("a", 0, &"x".repeat(1 << 20))], 1);
+    }
+    let queue = log.queue("a", 0).unwrap();
+    let pulled = log.pull_tested(queue, 0, LIMITS, &|_| true, &|_| false, &mut Vec::new()).unwrap();
+    assert_eq!((pulled.outcome, pulled.next_offset), (PullOutcome::NothingMatched, 4));
+}
+
+#[test]
 fn no_position_but_those_of_records_can_be_read() {
     let disk = MemoryDisk::new();
     let log = open(&disk);

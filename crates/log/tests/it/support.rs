@@ -18,6 +18,7 @@ pub fn config() -> LogConfig {
         cached_bytes: u64::MAX,
         replay_all: false,
         boot_id: "boot".to_owned(),
+        known_queues: Vec::new(),
         spare_segments: 1,
         key_run_entries: 8,
         key_replay_bytes: 1024,

@@ -97,6 +97,14 @@ impl ReplyTo {
 pub struct PendingAnswer(pub(super) ReplyTo);
 
 impl PendingAnswer {
+    /// Appends the answer to a change of settings, which are in force whether they are stored or not.
+    pub fn finish_settings(self, stored: bool, out: &mut Vec<u8>) {
+        match stored {
+            true => self.0.answer(&Answer::default(), out),
+            false => self.0.refuse(&Refusal::SettingsNotStored, out),
+        }
+    }
+
     /// Appends the answer.
     pub fn finish(self, stored: Result<(), KvError>, out: &mut Vec<u8>) {
         match stored {

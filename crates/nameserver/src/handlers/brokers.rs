@@ -14,6 +14,7 @@ use protocol::typed::TypedHeader;
 use super::answer::{Answer, AnswerFields};
 use super::{Call, Nameserver, Refusal, State};
 use crate::effect::{Change, Effect, one_line};
+use crate::horizon::Origin;
 use crate::liveness::BrokerKey;
 use crate::names::{self, NameError};
 use crate::routes::{Queues, Registration};
@@ -45,8 +46,8 @@ impl Nameserver {
         if header.body_crc32 != 0 && header.body_crc32 != crc {
             return Err(Refusal::Crc { header: header.body_crc32, body: crc });
         }
-        let registration = self.registration(header, RegisterBrokerBody::decode(call.body)?)?;
-        let State { routes, kv, settings } = &mut *self.state();
+        let registration = self.registration(header, call, RegisterBrokerBody::decode(call.body)?)?;
+        let State { routes, kv, settings, .. } = &mut *self.state();
         let registered =
             routes.register(call.arrival.now_ms, call.arrival.connection, registration, settings, effects)?;
         let order = settings.order_to_brokers.then(|| kv.namespace(ORDER_TOPIC_CONFIG)).flatten();
@@ -54,7 +55,12 @@ impl Nameserver {
     }
 
     /// Checks what a broker says. One bad name of its own refuses the broker; a bad topic only that topic.
-    fn registration(&self, header: &RegisterBroker<'_>, body: RegisterBrokerBody) -> Result<Registration, Refusal> {
+    fn registration(
+        &self,
+        header: &RegisterBroker<'_>,
+        call: Call<'_>,
+        body: RegisterBrokerBody,
+    ) -> Result<Registration, Refusal> {
         names::check_name("broker name", &header.broker_name).map_err(Refusal::Name)?;
         names::check_name("cluster name", &header.cluster_name).map_err(Refusal::Name)?;
         names::check_address(&header.broker_addr).map_err(Refusal::Name)?;
@@ -80,6 +86,7 @@ impl Nameserver {
             key: BrokerKey::new(&header.cluster_name, &header.broker_addr),
             broker: Arc::from(&*header.broker_name),
             id: header.broker_id,
+            origin: Origin { peer: call.arrival.reader.peer, by_default: header.address_is_default },
             ha_address: usable_address(header.ha_server_addr.as_deref()),
             zone: zone.map(Arc::from),
             acting_master: header.enable_acting_master,
@@ -115,13 +122,17 @@ impl Nameserver {
         Ok(Answer::default())
     }
 
-    pub(super) fn cluster_info(&self) -> Answer {
-        Answer::body(self.state().routes.cluster_info())
+    pub(super) fn cluster_info(&self, call: Call<'_>) -> Answer {
+        let state = &mut *self.state();
+        let seen = state.seen_by(call.arrival.reader);
+        Answer::body(state.routes.cluster_info(&seen))
     }
 
     pub(super) fn member_group(&self, call: Call<'_>) -> Result<Answer, Refusal> {
         let header = GetBrokerMemberGroup::decode(&call.header.fields)?;
-        let group = self.state().routes.member_group(&header.cluster_name, &header.broker_name);
+        let state = self.state();
+        let seen = state.seen_by(call.arrival.reader);
+        let group = state.routes.member_group(&header.cluster_name, &header.broker_name, &seen);
         Ok(Answer::body(lenient_json::to_vec(&BrokerMemberGroupBody { broker_member_group: group })))
     }
 }

@@ -1,16 +1,18 @@
 //! Operators change things by hand.
 
 use protocol::bodies::route::TopicRouteData;
+use protocol::java_properties::{self, Entry};
 use protocol::lenient_json;
 use protocol::requests::{DeleteTopicInNameserver, OneBroker, OneTopic};
 use protocol::typed::TypedHeader;
 
 use super::answer::{Answer, AnswerFields};
 use super::brokers::check_topic;
-use super::{Call, Nameserver, Refusal};
+use super::{Call, Nameserver, Outcome, Refusal};
 use crate::effect::{Change, Effect};
+use crate::keys::KEYS;
 use crate::routes::Queues;
-use crate::settings::{SettingError, parse_properties, write_properties};
+use crate::settings::SettingError;
 
 impl Nameserver {
     pub(super) fn put_topic(&self, call: Call<'_>, effects: &mut Vec<Effect>) -> Result<Answer, Refusal> {
@@ -49,24 +51,43 @@ impl Nameserver {
         Ok(Answer::fields(if granted { AnswerFields::Granted(topics) } else { AnswerFields::Wiped(topics) }))
     }
 
-    /// Changes settings until the next start.
-    pub(super) fn update_config(&self, call: Call<'_>, effects: &mut Vec<Effect>) -> Result<Answer, Refusal> {
+    /// Changes settings, now and for later starts.
+    pub(super) fn update_config(&self, call: Call<'_>, effects: &mut Vec<Effect>) -> Result<Outcome, Refusal> {
         let text = std::str::from_utf8(call.body).map_err(|_| Refusal::NoText)?;
-        let changes = parse_properties(text)?;
-        if let Some((key, _)) = changes.iter().find(|(key, _)| self.fixed.locked_keys.contains(key)) {
-            return Err(SettingError::Locked(key.clone()).into());
+        let changes = java_properties::read(text).map_err(SettingError::from)?;
+        if changes.is_empty() {
+            return Err(SettingError::Nothing.into());
+        }
+        if let Some(change) = changes.iter().find(|change| self.is_locked(&change.key)) {
+            return Err(SettingError::Locked(change.key.clone()).into());
         }
         let mut state = self.state();
         state.settings = state.settings.with(&changes)?;
         state.routes.forget_texts();
-        effects.extend(changes.into_iter().map(|(key, value)| Effect::Log(Change::Setting { key, value })));
-        Ok(Answer::default())
+        for Entry { key, value, .. } in changes {
+            let value = value.trim().to_owned();
+            state.changed.insert(key.clone(), value.clone());
+            effects.push(Effect::Log(Change::Setting { key, value }));
+        }
+        Ok(Outcome::SaveSettings)
     }
 
     pub(super) fn config(&self) -> Answer {
-        let entries = self.state().settings.entries();
-        let entries = entries.iter().map(|(key, value)| (*key, value.as_str()));
-        let shown = self.fixed.shown.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        Answer::body(write_properties(entries.chain(shown)).into_bytes())
+        let state = self.state();
+        // What was changed and means nothing here is shown as it was sent; the rest is what is in force.
+        let mut entries = state.changed.clone();
+        entries.extend(self.fixed.shown.iter().cloned());
+        let live = KEYS.iter().filter_map(|key| Some((key.name.to_owned(), key.show_live(&state.settings)?)));
+        entries.extend(live);
+        let mut text = String::new();
+        for (key, value) in &entries {
+            java_properties::write_entry(&mut text, key, value);
+        }
+        Answer::body(text.into_bytes())
+    }
+
+    fn is_locked(&self, key: &str) -> bool {
+        let names_path = key.ends_with("Path") || key.ends_with("Home");
+        names_path || self.fixed.locked_keys.iter().any(|locked| locked == key)
     }
 }

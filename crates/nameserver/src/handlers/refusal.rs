@@ -44,8 +44,10 @@ pub(super) enum Refusal {
     NoNamespace(String),
     #[error(transparent)]
     Kv(#[from] KvError),
-    #[error("settings are not changed: {0}")]
+    #[error(transparent)]
     Setting(#[from] SettingError),
+    #[error("the change is in force but could not be stored")]
+    SettingsNotStored,
     #[error("settings are not UTF-8")]
     NoText,
 }

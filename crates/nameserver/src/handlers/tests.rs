@@ -31,9 +31,13 @@ fn request(code: RequestCode, fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 }
 
 fn ask_at(nameserver: &Nameserver, now_ms: u64, bytes: &[u8]) -> Asked {
+    ask_from(nameserver, Reader::LOOPBACK, now_ms, bytes)
+}
+
+fn ask_from(nameserver: &Nameserver, reader: Reader, now_ms: u64, bytes: &[u8]) -> Asked {
     let (mut out, mut effects) = (Vec::new(), Vec::new());
     let frame = frame::split(bytes).unwrap().unwrap();
-    let arrival = Arrival { connection: ConnectionId(1), now_ms };
+    let arrival = Arrival { connection: ConnectionId(1), reader, now_ms };
     match nameserver.handle(arrival, &frame, &mut FieldSpans::default(), &mut out, &mut effects) {
         Handled::Done => {}
         Handled::Store(change, pending) => {
@@ -42,6 +46,7 @@ fn ask_at(nameserver: &Nameserver, now_ms: u64, bytes: &[u8]) -> Asked {
             nameserver.set_kv(table, [&change]);
             pending.finish(applied, &mut out);
         }
+        Handled::SaveSettings(pending) => pending.finish_settings(true, &mut out),
         Handled::Unreadable(error) => panic!("{error}"),
     }
     let frame = frame::split(&out).unwrap().unwrap();
@@ -167,7 +172,15 @@ fn settings_are_shown_and_changed() {
     let update = |text: &str| ask(&nameserver, RequestCode::UPDATE_NAMESRV_CONFIG, &[], text.as_bytes());
     let shown = ask(&nameserver, RequestCode::GET_NAMESRV_CONFIG, &[], b"").body;
     assert!(shown.contains("\nlistenPort=9876\n") && shown.contains("\nwaitSecondsForService=45\n"), "{shown}");
-    assert_eq!(update("kvConfigPath=x").code, ResponseCode::NO_PERMISSION);
+    let locked = update("kvConfigPath=x");
+    let told = "Can not update config in black list. `kvConfigPath` can only be set where the nameserver is started";
+    assert_eq!((locked.code, locked.remark.as_str()), (ResponseCode::NO_PERMISSION, told));
+    assert_eq!(update("configStorePath=x").code, ResponseCode::NO_PERMISSION);
+    let fixed = update("listenPort=1");
+    assert!(fixed.code == ResponseCode::SYSTEM_ERROR && fixed.remark.contains("counts only at start"));
+    assert_eq!(update("").remark, "no setting is named; lines of `key=value` are expected");
+    assert_eq!(update("serverWorkerThreads=9").code, ResponseCode::SUCCESS);
+    assert!(ask(&nameserver, RequestCode::GET_NAMESRV_CONFIG, &[], b"").body.contains("\nserverWorkerThreads=9\n"));
     assert_eq!(update("enableTopicList=false\nnonsense=1").code, ResponseCode::SYSTEM_ERROR);
     let cluster = [("cluster", "c")];
     let list = || ask(&nameserver, RequestCode::GET_TOPICS_BY_CLUSTER, &cluster, b"").code;
@@ -245,7 +258,7 @@ fn who_does_not_wait_gets_no_answer() {
     let mut rest = &bytes[..];
     while let Some(frame) = frame::split(rest).unwrap() {
         let (mut out, mut effects) = (Vec::new(), Vec::new());
-        let arrival = Arrival { connection: ConnectionId(1), now_ms: 0 };
+        let arrival = Arrival { connection: ConnectionId(1), reader: Reader::LOOPBACK, now_ms: 0 };
         let handled = nameserver.handle(arrival, &frame, &mut FieldSpans::default(), &mut out, &mut effects);
         assert!(matches!(handled, Handled::Done) && out.is_empty());
         rest = &rest[frame.size..];
@@ -282,5 +295,36 @@ proptest! {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let asked = ask(&nameserver, RequestCode(code), &fields, &body);
         prop_assert!(asked.code == ResponseCode::SUCCESS || !asked.remark.is_empty());
+    }
+}
+
+#[test]
+fn each_reader_is_told_addresses_that_it_can_use() {
+    // The nameserver's container is in 172.18.0.0/16, behind 172.18.0.1.
+    let table = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
+        eth0 00000000 010012AC 0003 0 0 0 00000000 0 0 0\n\
+        eth0 000012AC 00000000 0001 0 0 0 0000FFFF 0 0 0\n";
+    let at = |peer: &str| Reader { peer: peer.parse().unwrap(), local: "172.18.0.2".parse().unwrap() };
+    let (broker, neighbour, host) = (at("172.18.0.3"), at("172.18.0.4"), at("172.18.0.1"));
+    let nameserver = nameserver();
+    nameserver.set_surroundings(Surroundings::from_route_table(table, true));
+    let fields = with("brokerAddr", "127.0.0.1:10911");
+    let registration = request(RequestCode::REGISTER_BROKER, &fields, &topics(&["T", "U"]));
+    assert_eq!(ask_from(&nameserver, broker, 0, &registration).code, ResponseCode::SUCCESS);
+
+    let questions = [
+        request(RequestCode::GET_ROUTEINFO_BY_TOPIC, &[("topic", "T")], b""),
+        request(RequestCode::GET_BROKER_CLUSTER_INFO, &[], b""),
+        request(RequestCode::GET_BROKER_MEMBER_GROUP, &[("clusterName", "c"), ("brokerName", "b")], b""),
+        request(RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS, &[], b""),
+    ];
+    for question in &questions {
+        // Each twice, so that kept texts are seen not to be mixed up.
+        for _ in 0..2 {
+            let outside = ask_from(&nameserver, host, 0, question).body;
+            assert!(outside.contains("127.0.0.1:10911"), "{outside}");
+            let inside = ask_from(&nameserver, neighbour, 0, question).body;
+            assert_eq!(inside, outside.replace("127.0.0.1:10911", "172.18.0.3:10911"));
+        }
     }
 }

@@ -19,15 +19,17 @@ impl Nameserver {
             Err(error) => return Err(error.into()),
         };
         let zone = header.zone_name.as_deref().map(str::trim).filter(|zone| header.zone_mode && !zone.is_empty());
-        let State { routes, kv, settings } = &mut *self.state();
+        let state = &mut *self.state();
+        let seen = state.seen_by(call.arrival.reader);
+        let State { routes, kv, settings, .. } = state;
         let wait_seconds = settings.wait_seconds;
         if settings.wait_for_service && call.arrival.now_ms < u64::from(wait_seconds) * 1000 {
             return Err(Refusal::NotReady { wait_seconds });
         }
         let order = if settings.order_in_routes { kv.order_of(&header.topic) } else { None };
         let route = match zone {
-            None => routes.route(&header.topic, settings, order),
-            Some(zone) => routes.route_in_zone(&header.topic, zone, settings, order),
+            None => routes.route(&header.topic, settings, order, &seen),
+            Some(zone) => routes.route_in_zone(&header.topic, zone, settings, order, &seen),
         };
         route.map(Answer::body).ok_or_else(|| Refusal::NoRoute(header.topic.into_owned()))
     }
@@ -56,8 +58,10 @@ impl Nameserver {
         Ok(answer(state.routes.topics_of_kind(kind)))
     }
 
-    pub(super) fn system_topics(&self) -> Answer {
-        answer(self.state().routes.system_topics())
+    pub(super) fn system_topics(&self, call: Call<'_>) -> Answer {
+        let state = self.state();
+        let seen = state.seen_by(call.arrival.reader);
+        answer(state.routes.system_topics(&seen))
     }
 
     fn listing(&self) -> Result<std::sync::MutexGuard<'_, State>, Refusal> {

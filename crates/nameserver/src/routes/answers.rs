@@ -10,6 +10,7 @@ use protocol::bodies::topic_config::{PERM_WRITE, TopicList};
 use protocol::lenient_json;
 
 use super::{BrokerKey, Group, Routes, Topic};
+use crate::horizon::{Origin, Seen};
 use crate::settings::Settings;
 
 /// Topics through which slaves of a group find one another; they want the true ids.
@@ -27,11 +28,21 @@ pub enum TopicKind {
 }
 
 impl Routes {
+    /// Where every live broker registered from, beside its advertised address.
+    pub fn origins(&self) -> impl Iterator<Item = (&Arc<str>, Origin)> {
+        self.liveness.iter().map(|(key, live)| (&key.address, live.origin))
+    }
+
     /// Text of a topic's route; `None` when no live broker has it. `order` is the order configuration to show.
-    pub fn route(&mut self, name: &str, settings: &Settings, order: Option<&str>) -> Option<Arc<[u8]>> {
+    pub fn route(&mut self, name: &str, settings: &Settings, order: Option<&str>, seen: &Seen) -> Option<Arc<[u8]>> {
         let topic = self.topics.get_mut(name)?;
+        if !seen.is_plain() {
+            // Few readers see anything else than most, so their texts are not kept.
+            let route = route_of(&self.groups, name, topic, settings, order, seen);
+            return Some(lenient_json::to_vec(&route).into());
+        }
         if topic.route.is_none() {
-            let route = route_of(&self.groups, name, topic, settings, order);
+            let route = route_of(&self.groups, name, topic, settings, order, seen);
             topic.route = Some(lenient_json::to_vec(&route).into());
         }
         topic.route.clone()
@@ -39,8 +50,15 @@ impl Routes {
 
     /// Text of a topic's route as a client in `zone` sees it: with the brokers of that zone, and with those that
     /// have no master, whose messages are still to be read by somebody.
-    pub fn route_in_zone(&self, name: &str, zone: &str, settings: &Settings, order: Option<&str>) -> Option<Arc<[u8]>> {
-        let mut route = route_of(&self.groups, name, self.topics.get(name)?, settings, order);
+    pub fn route_in_zone(
+        &self,
+        name: &str,
+        zone: &str,
+        settings: &Settings,
+        order: Option<&str>,
+        seen: &Seen,
+    ) -> Option<Arc<[u8]>> {
+        let mut route = route_of(&self.groups, name, self.topics.get(name)?, settings, order, seen);
         let here = |broker: &BrokerData| broker.zone_name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(zone));
         route.broker_datas.retain(|broker| broker.master().is_none() || here(broker));
         let kept: BTreeSet<&str> = route.broker_datas.iter().map(|broker| &*broker.broker_name).collect();
@@ -49,17 +67,19 @@ impl Routes {
     }
 
     /// Text of the list of all brokers and clusters.
-    pub fn cluster_info(&mut self) -> Arc<[u8]> {
-        if let Some(text) = &self.cluster_info {
+    pub fn cluster_info(&mut self, seen: &Seen) -> Arc<[u8]> {
+        if let Some(text) = self.cluster_info.as_ref().filter(|_| seen.is_plain()) {
             return text.clone();
         }
         let mut info = ClusterInfo::default();
         for (name, group) in &self.groups {
-            info.broker_addr_table.insert(name.to_string(), broker_data(name, group));
+            info.broker_addr_table.insert(name.to_string(), broker_data(name, group, seen));
             info.cluster_addr_table.entry(group.cluster.to_string()).or_default().push(name.to_string());
         }
         let text: Arc<[u8]> = lenient_json::to_vec(&info).into();
-        self.cluster_info = Some(text.clone());
+        if seen.is_plain() {
+            self.cluster_info = Some(text.clone());
+        }
         text
     }
 
@@ -81,16 +101,16 @@ impl Routes {
 
     /// Names of clusters and brokers, each of which is a topic too, and the address of some broker that knows the
     /// other system topics.
-    pub fn system_topics(&self) -> TopicList {
+    pub fn system_topics(&self, seen: &Seen) -> TopicList {
         let clusters: BTreeSet<&Arc<str>> = self.groups.values().map(|group| &group.cluster).collect();
         let address = self.groups.values().find_map(|group| group.members.values().next());
-        let broker_addr = address.map(|key| key.address.to_string());
+        let broker_addr = address.map(|key| seen.address(&key.address));
         TopicList { broker_addr, ..list(clusters.into_iter().chain(self.groups.keys())) }
     }
 
     /// Members of a group; without addresses when nobody knows it.
-    pub fn member_group(&self, cluster: &str, broker: &str) -> BrokerMemberGroup {
-        let broker_addrs = self.groups.get(broker).map(addresses).unwrap_or_default();
+    pub fn member_group(&self, cluster: &str, broker: &str, seen: &Seen) -> BrokerMemberGroup {
+        let broker_addrs = self.groups.get(broker).map(|group| addresses(group, seen)).unwrap_or_default();
         BrokerMemberGroup { broker_addrs, broker_name: broker.into(), cluster: cluster.into() }
     }
 
@@ -126,12 +146,13 @@ fn route_of(
     topic: &Topic,
     settings: &Settings,
     order: Option<&str>,
+    seen: &Seen,
 ) -> TopicRouteData {
     let mut route = TopicRouteData::default();
     let stand_ins = settings.acting_master && !name.starts_with(MEMBER_TOPIC_PREFIX);
     for (broker, queues) in &topic.queues {
         let Some(group) = groups.get(broker) else { continue };
-        let mut data = broker_data(broker, group);
+        let mut data = broker_data(broker, group, seen);
         if stand_ins && group.acting_master && !group.has_master() && queues.perm & PERM_WRITE == 0 {
             let stand_in = data.broker_addrs.pop_first();
             data.broker_addrs.extend(stand_in.map(|(_, address)| (MASTER_ID, address)));
@@ -149,9 +170,9 @@ fn route_of(
     route
 }
 
-fn broker_data(name: &str, group: &Group) -> BrokerData {
+fn broker_data(name: &str, group: &Group, seen: &Seen) -> BrokerData {
     BrokerData {
-        broker_addrs: addresses(group),
+        broker_addrs: addresses(group, seen),
         broker_name: name.into(),
         cluster: group.cluster.to_string(),
         enable_acting_master: group.acting_master,
@@ -159,6 +180,6 @@ fn broker_data(name: &str, group: &Group) -> BrokerData {
     }
 }
 
-fn addresses(group: &Group) -> BTreeMap<i64, String> {
-    group.members.iter().map(|(id, key)| (*id, key.address.to_string())).collect()
+fn addresses(group: &Group, seen: &Seen) -> BTreeMap<i64, String> {
+    group.members.iter().map(|(id, key)| (*id, seen.address(&key.address))).collect()
 }

@@ -8,6 +8,7 @@ use protocol::bodies::route::MASTER_ID;
 
 use super::{Effect, Group, Put, Queues, Routes, without_write};
 use crate::effect::{Change, GoneReason};
+use crate::horizon::Origin;
 use crate::liveness::{BrokerKey, LiveBroker};
 use crate::settings::Settings;
 
@@ -20,6 +21,8 @@ pub struct Registration {
     pub broker: Arc<str>,
     /// 0 is the master.
     pub id: i64,
+    /// Where the registration comes from.
+    pub origin: Origin,
     /// Address for replication.
     pub ha_address: Option<Arc<str>>,
     /// Zone.
@@ -94,6 +97,7 @@ impl Routes {
             name: broker.clone(),
             id: *id,
             connection,
+            origin: registration.origin,
             version: registration.version,
             ha_address: registration.ha_address.clone(),
             heard_ms: now_ms,

@@ -1,9 +1,12 @@
+use std::net::Ipv4Addr;
+
 use net::ConnectionId;
 use proptest::prelude::*;
 use protocol::bodies::data_version::DataVersion;
 
 use super::*;
 use crate::effect::{Change, GoneReason};
+use crate::horizon::{Origin, Seen};
 use crate::settings::Settings;
 
 const READ_WRITE: i32 = 6;
@@ -24,6 +27,7 @@ fn registration(broker: &str, topics: &[&str]) -> Registration {
         key: BrokerKey::new("c", &format!("{address}:1")),
         broker: name.into(),
         id: id.parse().unwrap(),
+        origin: Origin { peer: Ipv4Addr::LOCALHOST.into(), by_default: false },
         ha_address: Some(format!("{address}:2").into()),
         zone: None,
         acting_master: Some(false),
@@ -79,13 +83,13 @@ impl Bench {
     }
 
     fn route(&mut self, topic: &str) -> Option<String> {
-        let route = self.routes.route(topic, &self.settings, None)?;
+        let route = self.routes.route(topic, &self.settings, None, &Seen::default())?;
         Some(String::from_utf8(route.to_vec()).unwrap())
     }
 
     /// The route in short: `broker{id=host,…}perm` of each broker.
     fn brokers(&mut self, topic: &str) -> String {
-        let Some(text) = self.routes.route(topic, &self.settings, None) else { return "none".into() };
+        let Some(text) = self.routes.route(topic, &self.settings, None, &Seen::default()) else { return "none".into() };
         short(&text)
     }
 
@@ -135,12 +139,16 @@ fn check(routes: &Routes, settings: &Settings) {
     }
     let mut fresh = Routes { groups: clone_groups(routes), ..Routes::default() };
     if let Some(text) = &routes.cluster_info {
-        assert_eq!(*text, fresh.cluster_info());
+        assert_eq!(*text, fresh.cluster_info(&Seen::default()));
     }
     for (name, topic) in &routes.topics {
         if let Some(text) = &topic.route {
             fresh.topics.insert(name.clone(), Topic { queues: topic.queues.clone(), route: None });
-            assert_eq!(Some(text), fresh.route(name, settings, None).as_ref(), "kept route of {name}");
+            assert_eq!(
+                Some(text),
+                fresh.route(name, settings, None, &Seen::default()).as_ref(),
+                "kept route of {name}"
+            );
         }
     }
 }
@@ -175,7 +183,7 @@ fn a_route_is_the_text_that_a_java_nameserver_answers() {
 fn the_order_configuration_is_part_of_the_route() {
     let mut bench = Bench::default();
     bench.register("b:0@h", &["T", "U"]);
-    let text = bench.routes.route("T", &bench.settings, Some("b:4")).unwrap();
+    let text = bench.routes.route("T", &bench.settings, Some("b:4"), &Seen::default()).unwrap();
     assert!(String::from_utf8(text.to_vec()).unwrap().contains(r#""filterServerTable":{},"orderTopicConf":"b:4","#));
 }
 
@@ -261,7 +269,7 @@ fn silence_ends_a_broker_after_120_seconds() {
     assert_eq!(bench.brokers("T"), "none");
     assert_eq!(bench.gone(), [GoneReason::Silent { limit_ms: 120_000 }]);
     assert_eq!(bench.effects.last(), Some(&Effect::Close(ConnectionId(1))));
-    assert!(bench.routes.system_topics().topic_list.is_empty());
+    assert!(bench.routes.system_topics(&Seen::default()).topic_list.is_empty());
 }
 
 #[test]
@@ -400,9 +408,9 @@ fn a_zone_shows_its_own_brokers_and_those_without_a_master() {
     bench.register_on(1, in_zone("b:0@h2", "west")).unwrap();
     bench.register_on(1, in_zone("c:1@h3", "west")).unwrap();
     bench.register("d:0@h4", &["T", "U"]);
-    let text = bench.routes.route_in_zone("T", "east", &bench.settings, None).unwrap();
+    let text = bench.routes.route_in_zone("T", "east", &bench.settings, None, &Seen::default()).unwrap();
     assert_eq!(short(&text), "a{0=h1}6 c{1=h3}6");
-    assert_eq!(bench.routes.route_in_zone("V", "east", &bench.settings, None), None);
+    assert_eq!(bench.routes.route_in_zone("V", "east", &bench.settings, None, &Seen::default()), None);
 }
 
 #[test]
@@ -442,7 +450,7 @@ fn lists_tell_units_and_system_topics_apart() {
     assert_eq!(bench.routes.topics_of_kind(TopicKind::Unit).topic_list, ["both", "unit"]);
     assert_eq!(bench.routes.topics_of_kind(TopicKind::UnitSub).topic_list, ["both", "sub"]);
     assert_eq!(bench.routes.topics_of_kind(TopicKind::UnitSubOnly).topic_list, ["sub"]);
-    let system = bench.routes.system_topics();
+    let system = bench.routes.system_topics(&Seen::default());
     assert_eq!((system.broker_addr.as_deref(), system.topic_list), (Some("h:1"), vec!["c".into(), "a".into()]));
 }
 
@@ -536,7 +544,7 @@ proptest! {
                 Event::Put(topic, broker) => bench.routes.put_topic(&topic, &[(broker, queues(6))], effects),
                 Event::Read(topic) => {
                     bench.route(&topic);
-                    bench.routes.cluster_info();
+                    bench.routes.cluster_info(&Seen::default());
                 }
             }
             check(&bench.routes, &bench.settings);

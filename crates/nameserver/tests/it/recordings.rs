@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nameserver::handlers::{Arrival, Fixed, Handled, Nameserver};
+use nameserver::horizon::Reader;
 use nameserver::kv::{KvChange, KvTable};
 use nameserver::settings::Settings;
 use net::ConnectionId;
@@ -92,10 +93,11 @@ fn nameserver() -> Nameserver {
 fn ask(nameserver: &Nameserver, connection: u64, now_ms: u64, bytes: &[u8]) -> Vec<u8> {
     let frame = frame::split(bytes).unwrap().unwrap();
     let (mut spans, mut out, mut effects) = (FieldSpans::default(), Vec::new(), Vec::new());
-    let arrival = Arrival { connection: ConnectionId(connection), now_ms };
+    let arrival = Arrival { connection: ConnectionId(connection), reader: Reader::LOOPBACK, now_ms };
     match nameserver.handle(arrival, &frame, &mut spans, &mut out, &mut effects) {
         Handled::Done => {}
         Handled::Store(change, pending) => pending.finish(store(nameserver, &change), &mut out),
+        Handled::SaveSettings(pending) => pending.finish_settings(true, &mut out),
         Handled::Unreadable(error) => panic!("{error}"),
     }
     out

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use metrics::{Exporter, Options, lint};
 use nameserver::NameserverConfig;
 use net::workers::{WorkerThreads, Workers};
 use net::{Answer, Channel};
@@ -18,6 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// A running nameserver; stops when dropped.
 struct Running {
     address: String,
+    exporter: Exporter,
     stop: CancellationToken,
     workers: Workers,
     threads: Option<WorkerThreads>,
@@ -29,11 +31,12 @@ impl Running {
         let listener = net::listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
-        let (spread, token) = (workers.clone(), stop.clone());
+        let exporter = Exporter::new(Options::default());
+        let (spread, shown, token) = (workers.clone(), exporter.clone(), stop.clone());
         workers.spawn_on(0, move || async move {
-            nameserver::serve(vec![listener], config, spread, token).await.unwrap();
+            nameserver::serve(vec![listener], config, spread, shown, token).await.unwrap();
         });
-        Running { address, stop, workers, threads: Some(threads) }
+        Running { address, exporter, stop, workers, threads: Some(threads) }
     }
 
     fn in_folder(folder: &Path) -> Running {
@@ -93,6 +96,33 @@ async fn a_broker_is_in_the_route_while_its_connection_is_open() {
     assert!(String::from_utf8(answer.body).unwrap().contains(r#"{"brokerAddrs":{"0":"10.0.0.1:10911"},"#));
     broker.close().await;
     until_gone(&client).await;
+}
+
+#[tokio::test]
+async fn what_board_and_alerts_ask_of_nameservers_is_shown() {
+    let folder = TempDir::new().unwrap();
+    let nameserver = Running::in_folder(folder.path());
+    let broker = nameserver.connect().await;
+    register(&broker, "0", "10.0.0.1:10911", &[]).await;
+    route(&broker).await;
+    call(&broker, RequestCode::GET_ROUTEINFO_BY_TOPIC, &[("topic", "missing")], b"").await;
+    let page = nameserver.exporter.scrape("").body;
+    let samples = lint::check(&page).unwrap();
+    let value = |name: &str, found: Option<&str>| {
+        let mut all = samples.iter().filter(|sample| sample.name == name);
+        all.find(|sample| sample.labels.get("found").map(String::as_str) == found).unwrap().value
+    };
+    assert_eq!([value("apogee_namesrv_brokers", None), value("apogee_namesrv_topics", None)], [1.0, 2.0]);
+    let routes = ["true", "false"].map(|found| value("apogee_namesrv_route_requests_total", Some(found)));
+    assert_eq!((routes, value("apogee_namesrv_registrations_total", None)), ([1.0, 1.0], 1.0));
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    for file in ["grafana/dashboards/apogee.json", "prometheus/alerts.yml"] {
+        let text = std::fs::read_to_string(deploy.join(file)).unwrap();
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let asked: Vec<&str> = words.filter(|word| word.starts_with("apogee_namesrv_")).collect();
+        assert!(!asked.is_empty());
+        assert!(asked.iter().all(|name| samples.iter().any(|sample| sample.name == *name)), "{file}: {asked:?}");
+    }
 }
 
 #[tokio::test]
@@ -161,4 +191,31 @@ async fn a_change_that_cannot_be_stored_is_refused_and_not_seen() {
     );
     let answer = call(&tool, RequestCode::GET_KV_CONFIG, &fields[..2], b"").await;
     assert_eq!(answer.code, ResponseCode::QUERY_NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_changed_setting_is_kept_beside_the_kv_table() {
+    let folder = TempDir::new().unwrap();
+    let file = nameserver::changed::path_beside(&folder.path().join("kvConfig.json"));
+    let nameserver = Running::in_folder(folder.path());
+    let tool = nameserver.connect().await;
+    for text in ["waitSecondsForService=44\n", "serverWorkerThreads=9\nenableTopicList=false\n"] {
+        let answer = call(&tool, RequestCode::UPDATE_NAMESRV_CONFIG, &[], text.as_bytes()).await;
+        assert_eq!(answer.code, ResponseCode::SUCCESS);
+    }
+    let kept = || -> Vec<(String, String)> {
+        nameserver::changed::read(&file).unwrap().into_iter().map(|entry| (entry.key, entry.value)).collect()
+    };
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let all = [("enableTopicList", "false"), ("serverWorkerThreads", "9"), ("waitSecondsForService", "44")];
+    assert_eq!(kept(), pairs(&all));
+    drop(nameserver);
+    // What was changed before is kept when something else is changed.
+    let nameserver = Running::in_folder(folder.path());
+    let tool = nameserver.connect().await;
+    let answer = call(&tool, RequestCode::UPDATE_NAMESRV_CONFIG, &[], b"enableTopicList=true").await;
+    assert_eq!(answer.code, ResponseCode::SUCCESS);
+    assert_eq!(kept()[1..], pairs(&all)[1..]);
 }

@@ -1,9 +1,10 @@
 //! Who consumes: the members of a group, the groups of a topic.
 //!
 //! Sources: `remoting/.../protocol/header/GetConsumerListByGroupResponseBody.java`,
-//! `remoting/.../protocol/body/GroupList.java`.
+//! `remoting/.../protocol/body/{GroupList,QuerySubscriptionResponseBody}.java`.
 
 use crate::bodies::declare::bodies;
+use crate::bodies::heartbeat::SubscriptionData;
 
 bodies! {
     /// Answer of GET_CONSUMER_LIST_BY_GROUP (38). Clients sort the ids before they share out the queues.
@@ -18,5 +19,15 @@ bodies! {
     GroupList {
         /// Groups that subscribe to the topic or have offsets in it.
         group_list: Vec<String> = "groupList",
+    }
+
+    /// Answer of QUERY_SUBSCRIPTION_BY_CONSUMER (345).
+    TopicSubscription {
+        /// Group.
+        group: String = "group",
+        /// What it subscribes to, if somebody of it is connected.
+        subscription_data: Option<SubscriptionData> = "subscriptionData",
+        /// Topic.
+        topic: String = "topic",
     }
 }

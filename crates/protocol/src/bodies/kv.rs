@@ -24,6 +24,8 @@ bodies! {
     KvFile {
         /// Tables by namespace.
         config_table: BTreeMap<String, BTreeMap<String, String>> = "configTable",
+        /// Version of the form; 1 when absent, as upstream's nameserver knows none.
+        version: Option<i64> = "version",
     }
 }
 

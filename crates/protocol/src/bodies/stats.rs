@@ -1,11 +1,14 @@
 //! How far topics and groups have come.
 //!
-//! Sources: `remoting/.../protocol/admin/*.java`,
-//! `remoting/.../protocol/body/{ConsumeStatsList,ResetOffsetBody}.java`.
+//! Sources: `remoting/.../protocol/admin/*.java`, `common/.../stats/StatsSnapshot.java`,
+//! `remoting/.../protocol/body/{ConsumeStatsList,ResetOffsetBody,QueueTimeSpan,QueryConsumeTimeSpanBody}.java`,
+//! `remoting/.../protocol/body/{QueryCorrectionOffsetBody,BrokerStatsData,ConsumerOffsetSerializeWrapper}.java`.
 
 use std::collections::BTreeMap;
 
+use crate::bodies::data_version::DataVersion;
 use crate::bodies::declare::bodies;
+use crate::bodies::message_queue::MessageQueue;
 use crate::bodies::queue_map::QueueMap;
 
 bodies! {
@@ -66,5 +69,94 @@ bodies! {
     ResetOffsets {
         /// The new offsets.
         offset_table: QueueMap<i64> = "offsetTable",
+    }
+
+    /// Answer of QUERY_CONSUME_TIME_SPAN (303).
+    #[derive(Eq)]
+    ConsumeTimeSpans {
+        /// Every queue of the topic.
+        consume_time_span_set: Vec<QueueTimeSpan> = "consumeTimeSpanSet",
+    }
+
+    /// Between which times the messages of a queue were stored, and how far a group has come. Times are milliseconds
+    /// since 1970, -1 where there is no message.
+    #[derive(Eq)]
+    QueueTimeSpan {
+        /// When the last message that the group consumed was stored.
+        consume_time_stamp: i64 = "consumeTimeStamp",
+        /// Age in milliseconds of the first message that it has not consumed; 0 without one.
+        delay_time: i64 = "delayTime",
+        /// When the last message was stored.
+        max_time_stamp: i64 = "maxTimeStamp",
+        /// The queue.
+        message_queue: MessageQueue = "messageQueue",
+        /// When the first message was stored.
+        min_time_stamp: i64 = "minTimeStamp",
+    }
+
+    /// Answer of QUERY_CORRECTION_OFFSET (308).
+    #[derive(Eq)]
+    CorrectionOffsets {
+        /// Offset by queue.
+        correction_offsets: BTreeMap<i64, i64> = "correctionOffsets",
+    }
+
+    /// Answer of GET_ALL_CONSUMER_OFFSET (43).
+    #[derive(Eq)]
+    ConsumerOffsetTable {
+        /// Version of the table.
+        data_version: DataVersion = "dataVersion",
+        /// Offset by queue, by `topic@group`.
+        offset_table: BTreeMap<String, BTreeMap<i64, i64>> = "offsetTable",
+    }
+
+    /// Answer of VIEW_BROKER_STATS_DATA (315).
+    #[derive(Copy)]
+    BrokerStatsData {
+        /// Over the last day.
+        stats_day: StatsItem = "statsDay",
+        /// Over the last hour.
+        stats_hour: StatsItem = "statsHour",
+        /// Over the last minute.
+        stats_minute: StatsItem = "statsMinute",
+    }
+
+    /// What was counted over a span of time.
+    #[derive(Copy)]
+    StatsItem {
+        /// Average of one time that something was counted.
+        avgpt: f64 = "avgpt",
+        /// Sum.
+        sum: i64 = "sum",
+        /// Sum per second.
+        tps: f64 = "tps",
+    }
+
+    /// Body of RESET_CONSUMER_CLIENT_OFFSET (220) for clients written in C++, which read no keys that are objects.
+    #[derive(Eq)]
+    ResetOffsetList {
+        /// The new offsets.
+        offset_table: Vec<QueueOffset> = "offsetTable",
+    }
+
+    /// An offset of a queue.
+    #[derive(Eq)]
+    QueueOffset {
+        /// Broker that has the queue.
+        broker_name: String = "brokerName",
+        /// Offset.
+        offset: i64 = "offset",
+        /// Queue.
+        queue_id: i32 = "queueId",
+        /// Topic.
+        topic: String = "topic",
+    }
+}
+
+impl BrokerStatsData {
+    /// The sum over the longest span that has one, as tools show it for a day.
+    pub fn day_sum(&self) -> i64 {
+        let spans = [self.stats_day, self.stats_hour, self.stats_minute];
+        spans.iter().map(|span| span.sum).find(|sum| *sum != 0).unwrap_or(0)
     }
 }

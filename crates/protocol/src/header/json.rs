@@ -3,6 +3,7 @@
 use super::{FieldSpans, FixedParts, HeaderError, Span};
 use crate::codes::Language;
 use crate::json_text::skip_white_space;
+use crate::scan;
 
 /// Deepest nesting that is followed inside parts nobody asked for.
 const DEPTH_MAX: usize = 32;
@@ -106,21 +107,16 @@ impl Reader<'_> {
         self.expect(b'"')?;
         let start = self.at;
         let mut escaped = false;
-        loop {
-            match self.bytes.get(self.at) {
-                Some(b'"') => {
-                    let span = Span { start: start as u32, end: self.at as u32, escaped };
-                    self.at += 1;
-                    return Ok(span);
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.at += 2;
-                }
-                Some(_) => self.at += 1,
-                None => return self.malformed(),
+        while let Some(at) = scan::quote_or_backslash(self.bytes, self.at) {
+            if self.bytes[at] == b'"' {
+                self.at = at + 1;
+                return Ok(Span { start: start as u32, end: at as u32, escaped });
             }
+            escaped = true;
+            self.at = at + 2;
         }
+        self.at = self.at.max(self.bytes.len());
+        self.malformed()
     }
 
     /// Takes a string, number, `true`, `false` (as their text) or `null` (as none).

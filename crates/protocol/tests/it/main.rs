@@ -4,6 +4,7 @@
 
 mod batches;
 mod body_round_trips;
+mod grpc;
 mod headers;
 mod json_bodies;
 mod recording;

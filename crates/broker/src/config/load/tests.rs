@@ -1,4 +1,5 @@
 use super::super::Flush;
+use super::super::live::Hours;
 use super::*;
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -64,15 +65,15 @@ fn the_file_of_the_tutorial_is_taken_as_it_is() {
         fast_listen_port: 10909,
         nameservers: vec!["rmqnamesrv:9876".into()],
         data_dir: "/opt/store".into(),
-        auto_create_topic: true,
-        auto_create_group: true,
-        default_topic_queue_nums: 4,
-        max_message_bytes: 65536,
+        auto_create_topic: true.into(),
+        auto_create_group: true.into(),
+        default_topic_queue_nums: 4.into(),
+        max_message_bytes: 65536.into(),
         flush: Flush::Async,
         segment_bytes: 1 << 30,
-        retention: Duration::from_secs(120 * 3600),
-        delete_hours: vec![4],
-        disk_max_used_percent: 88,
+        retention: Duration::from_secs(120 * 3600).into(),
+        delete_hours: Hours::from_iter([4]).into(),
+        disk_max_used_percent: 88.into(),
         ..BrokerConfig::default()
     };
     assert_eq!(config, expected);
@@ -103,6 +104,7 @@ fn without_sources_everything_is_a_default() {
     let expected = BrokerConfig {
         broker_name: "machine-1".into(),
         advertised_ip: [10, 4, 7, 71].into(),
+        advertised_by_default: true,
         data_dir: "/opt/store".into(),
         ..BrokerConfig::default()
     };
@@ -335,11 +337,28 @@ fn values_lose_their_blanks_and_a_byte_order_mark_is_no_key() {
 }
 
 #[test]
+fn comments_in_gbk_do_no_harm() {
+    // Among them a character whose second byte is a backslash, at the end of its line.
+    let text = b"# \xb6\xcb\xbf\xda\x81\x5c\nlistenPort=20911\n# \x90\x5c\nbrokerName=b\n";
+    let config = load_from("broker.conf", text, &[], &[]).unwrap().config;
+    assert_eq!((config.listen_port, config.broker_name.as_str()), (20911, "b"));
+}
+
+#[test]
+fn a_flag_of_the_jvm_goes_before_the_variable_and_after_the_file() {
+    let variables = [(JAVA_NAMESERVERS, "java:1"), ("NAMESRV_ADDR", "variable:1")];
+    let nameservers =
+        |text: &str| load_from("broker.conf", text.as_bytes(), &variables, &[]).unwrap().config.nameservers;
+    assert_eq!(nameservers(""), ["java:1"]);
+    assert_eq!(nameservers("namesrvAddr=file:1"), ["file:1"]);
+}
+
+#[test]
 fn toml_has_the_same_keys() {
     let text = b"# a broker\nlistenPort = 20911\nauto_create_topic_enable = false\nnamesrvAddr = [\"a:1\", \"b:2\"]\n\
                  messageDelayLevel = ['1s', '2m']\nbroker-name = \"x\"\nlistenPrt = 1\nuseTLS = true\n";
     let Loaded { config, report } = load_from("broker.toml", text, &[], &[("broker_name", "y")]).unwrap();
-    assert_eq!((config.listen_port, config.auto_create_topic, config.broker_name.as_str()), (20911, false, "y"));
+    assert_eq!((config.listen_port, config.auto_create_topic.get(), config.broker_name.as_str()), (20911, false, "y"));
     assert_eq!(config.nameservers, ["a:1", "b:2"]);
     assert_eq!(config.delay_levels, [Duration::from_secs(1), Duration::from_secs(120)]);
     assert_eq!(report.origins["autoCreateTopicEnable"], "broker.toml:3");

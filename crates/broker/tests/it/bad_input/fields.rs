@@ -125,7 +125,7 @@ const REQUESTS: [(RequestCode, &[(&str, &str)]); 21] = [
             ("topicFilterType", "SINGLE_TAG"),
             ("topicSysFlag", "0"),
             ("order", "false"),
-            ("attributes", "+a=b"),
+            ("attributes", "+message.type=FIFO"),
         ],
     ),
     (RequestCode::GET_MAX_OFFSET, &[("topic", KEPT), ("queueId", "0")]),
@@ -305,7 +305,7 @@ fn decisions_about_nothing_are_refused() {
 #[test]
 fn unknown_groups_are_refused_where_use_does_not_create_them() {
     let mut guarded = Guarded::start();
-    guarded.server.restart_with(|config| config.auto_create_group = false);
+    guarded.server.restart_with(|config| config.auto_create_group = false.into());
     guarded.wire = guarded.server.connect();
     let wire = &mut guarded.wire;
     let fields = [

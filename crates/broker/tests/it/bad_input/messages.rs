@@ -77,7 +77,7 @@ fn illegal_names_create_nothing() {
 
 #[test]
 fn messages_over_a_limit_are_refused_and_the_largest_are_kept() {
-    let mut guarded = Guarded::start_with(|config| config.max_message_bytes = 100_000);
+    let mut guarded = Guarded::start_with(|config| config.max_message_bytes = 100_000.into());
     let refused = guarded.count(|counters| &counters.sends_refused);
     let wire = &mut guarded.wire;
     let own_bytes = guarded.server.broker().own_properties.len();
@@ -158,7 +158,7 @@ fn broken_batches_store_nothing_at_all() {
 fn properties_that_the_broker_keeps_for_itself_do_no_harm() {
     let mut guarded = Guarded::start_with(|config| {
         config.delay_levels = vec![std::time::Duration::from_millis(10)];
-        config.transaction_timeout = std::time::Duration::from_secs(3600);
+        config.transaction_timeout = std::time::Duration::from_secs(3600).into();
     });
     let forged = "REAL_TOPIC\u{1}../elsewhere\u{2}REAL_QID\u{1}2000000000\u{2}__transactionId__\u{1}x\u{2}\
                   TRANSACTION_CHECK_TIMES\u{1}99999999999\u{2}TIMER_OUT_MS\u{1}1\u{2}POP_CK\u{1}x\u{2}";

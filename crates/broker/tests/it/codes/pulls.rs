@@ -37,8 +37,13 @@ fn filled() -> (Server, Wire) {
 
 /// Joins a group with a subscription to topic `t`.
 fn join(wire: &mut Wire, group: &str, model: &str, tags: &str, version: i64) {
+    join_with(wire, group, model, "TAG", tags, version);
+}
+
+/// Joins a group with a subscription of any kind to topic `t`.
+fn join_with(wire: &mut Wire, group: &str, model: &str, kind: &str, expression: &str, version: i64) {
     let subscription =
-        serde_json::json!({ "topic": "t", "subString": tags, "subVersion": version, "expressionType": "TAG" });
+        serde_json::json!({ "topic": "t", "subString": expression, "subVersion": version, "expressionType": kind });
     let consumer = serde_json::json!({ "groupName": group, "messageModel": model,
         "consumeType": "CONSUME_PASSIVELY", "subscriptionDataSet": [subscription] });
     let heartbeat = serde_json::json!({ "clientID": "c", "consumerDataSet": [consumer], "producerDataSet": [] });
@@ -80,7 +85,7 @@ fn what_may_not_be_read_is_refused_with_its_kind() {
     let disabled = br#"{"groupName":"off","consumeEnable":false}"#;
     wire.call(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &[], disabled);
     check_refused(&pull(&mut wire, "t", &[("consumerGroup", "off")]), ResponseCode::NO_PERMISSION, Some(2));
-    server.restart_with(|config| config.permission = 2);
+    server.restart_with(|config| config.permission = 2.into());
     check_refused(&pull(&mut server.connect(), "t", &[]), ResponseCode::NO_PERMISSION, Some(1));
 }
 
@@ -111,13 +116,94 @@ fn a_group_that_may_not_broadcast_is_refused() {
     check_refused(&pull(&mut wire, "t", &fields), ResponseCode::NO_PERMISSION, Some(4));
 }
 
-#[test]
-fn filters_of_an_unknown_kind_are_refused() {
-    let (_server, mut wire) = filled();
-    for kind in ["SQL92", "FOO"] {
-        let fields = [("expressionType", kind), ("subscription", "a > 3")];
-        check_refused(&pull(&mut wire, "t", &fields), ResponseCode::SYSTEM_ERROR, None);
+/// A broker that filters by properties, with five messages whose property `n` is 0 to 4 in queue 0 of topic `t`.
+fn filtering() -> (Server, Wire) {
+    let server = Server::start_with(|config| config.property_filter = true.into());
+    let mut wire = server.connect();
+    for n in 0..5 {
+        let answer = send(&mut wire, "t", &[("properties", &format!("n\u{1}{n}\u{2}TAGS\u{1}a"))], b"x");
+        assert_eq!(answer.response_code(), ResponseCode::SUCCESS, "{answer:?}");
     }
+    (server, wire)
+}
+
+fn sql(expression: &str) -> [(&'static str, &str); 2] {
+    [("expressionType", "SQL92"), ("subscription", expression)]
+}
+
+#[test]
+fn a_pull_brings_the_messages_whose_properties_pass() {
+    let (_server, mut wire) = filtering();
+    check_ended(&pull(&mut wire, "t", &sql("n > 2 and TAGS = 'a'")), ResponseCode::SUCCESS, 5, 5, 2);
+    check_ended(
+        &pull(&mut wire, "t", &sql("n > 5 OR none IS NOT NULL")),
+        ResponseCode::PULL_RETRY_IMMEDIATELY,
+        5,
+        5,
+        0,
+    );
+    let few = [&sql("n IN ('0', '2', '4')")[..], &[("maxMsgNums", "2")]].concat();
+    check_ended(&pull(&mut wire, "t", &few), ResponseCode::SUCCESS, 4, 5, 2);
+}
+
+#[test]
+fn filters_that_cannot_be_read_are_refused() {
+    let (mut server, mut wire) = filtering();
+    check_refused(&pull(&mut wire, "t", &sql("n >")), ResponseCode::SUBSCRIPTION_PARSE_FAILED, None);
+    check_refused(&pull(&mut wire, "t", &sql("")), ResponseCode::SUBSCRIPTION_PARSE_FAILED, None);
+    let foo = [("expressionType", "FOO"), ("subscription", "n > 3")];
+    check_refused(&pull(&mut wire, "t", &foo), ResponseCode::SUBSCRIPTION_PARSE_FAILED, None);
+    server.restart_with(|config| config.property_filter = false.into());
+    check_refused(&pull(&mut server.connect(), "t", &sql("n > 3")), ResponseCode::SYSTEM_ERROR, None);
+}
+
+#[test]
+fn a_group_is_filtered_by_the_properties_that_its_heartbeat_names() {
+    let (mut server, mut wire) = filtering();
+    let own = [("consumerGroup", "cg"), ("sysFlag", "0")];
+    join_with(&mut wire, "cg", "CLUSTERING", "SQL92", "n BETWEEN 1 AND 3", 1);
+    check_ended(&pull(&mut wire, "t", &own), ResponseCode::SUCCESS, 5, 5, 3);
+    join_with(&mut wire, "cg", "CLUSTERING", "SQL92", "n BETWEEN 1 AND", 2);
+    check_refused(&pull(&mut wire, "t", &own), ResponseCode::FILTER_DATA_NOT_EXIST, None);
+    join_with(&mut wire, "cg", "CLUSTERING", "FOO", "n", 3);
+    check_refused(&pull(&mut wire, "t", &own), ResponseCode::FILTER_DATA_NOT_EXIST, None);
+    join_with(&mut wire, "cg", "CLUSTERING", "SQL92", "n = 4", 4);
+    check_ended(&pull(&mut wire, "t", &own), ResponseCode::SUCCESS, 5, 5, 1);
+    server.restart_with(|config| config.property_filter = false.into());
+    let mut wire = server.connect();
+    join_with(&mut wire, "cg", "CLUSTERING", "SQL92", "n = 4", 4);
+    check_refused(&pull(&mut wire, "t", &own), ResponseCode::SYSTEM_ERROR, None);
+}
+
+#[test]
+fn a_consumer_asks_first_whether_its_filter_is_understood() {
+    let (mut server, mut wire) = filtering();
+    let check = |wire: &mut Wire, kind: &str, expression: &str| {
+        let wanted = serde_json::json!({ "topic": "t", "subString": expression, "expressionType": kind });
+        let body = serde_json::json!({ "clientId": "c", "group": "cg", "subscriptionData": wanted }).to_string();
+        wire.call(RequestCode::CHECK_CLIENT_CONFIG, &[], body.as_bytes()).response_code()
+    };
+    assert_eq!(check(&mut wire, "SQL92", "n > 3"), ResponseCode::SUCCESS);
+    assert_eq!(check(&mut wire, "SQL92", "n > 'x'"), ResponseCode::SUBSCRIPTION_PARSE_FAILED);
+    assert_eq!(check(&mut wire, "TAG", "a || b"), ResponseCode::SUCCESS);
+    assert_eq!(check(&mut wire, "FOO", "a"), ResponseCode::SUBSCRIPTION_PARSE_FAILED);
+    server.restart_with(|config| config.property_filter = false.into());
+    assert_eq!(check(&mut server.connect(), "SQL92", "n > 3"), ResponseCode::SYSTEM_ERROR);
+}
+
+#[test]
+fn a_held_pull_waits_for_a_message_that_passes() {
+    let (server, mut wire) = filtering();
+    let usual = [("consumerGroup", "cg"), ("topic", "t"), ("queueId", "0"), ("maxMsgNums", "32"), ("queueOffset", "5")];
+    let waiting = [("sysFlag", "6"), ("suspendTimeoutMillis", "20000")];
+    let fields = [&usual[..], &waiting, &sql("n = 7")].concat();
+    let held = wire.request(RequestCode::PULL_MESSAGE, &fields, b"");
+    wire.settle();
+    let mut producer = server.connect();
+    for n in [6, 7] {
+        send(&mut producer, "t", &[("properties", &format!("n\u{1}{n}"))], b"x");
+    }
+    check_ended(&wire.answer(held), ResponseCode::SUCCESS, 7, 7, 1);
 }
 
 #[test]

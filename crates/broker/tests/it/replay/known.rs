@@ -40,19 +40,21 @@ const fn on(
 const HEARTBEAT: &str = "light heartbeats leave subscriptions out; clients that are told no go on sending full ones";
 const SETTLES: &str = "a delivery names the waiting record that it settles; no client reads the field of a message \
                        that is no commit";
-const SQL: &str = "SQL92 filters are not supported yet";
 const FILTER: &str = "a filter that cannot be understood is refused; upstream lets everything through";
 const HELD_ON: &str = "a held pull whose queue gets only messages that it filters out is held on to its end; upstream's \
                        scan every 5 s answers it";
+const POP_RETRY: &str = "the acknowledgement names upstream's retry topic for pops; here messages come again from where \
+                         they lie";
 const TIMER: &str = "properties of upstream's timing wheel, which no client reads; here is no wheel";
-const RECALL: &str = "recalling a delayed message is not supported yet";
 const ONE_ANSWER: &str = "without a total, tools of every version take this one answer for all there is";
 const BATCH: &str = "messages of a batch carry what all messages carry";
 const CODEC: &str = "whoever asks with a binary header reads one; upstream answers with JSON";
 const REGION: &str =
     "every answer to a send carries the region; upstream leaves it out where it failed to expect the error";
-const SETTINGS: &str = "settings cannot be changed yet while the broker runs";
+const CREATION: &str =
+    "creation of topics that was switched off can be switched on again; upstream has to be restarted";
 const STATIC_TOPICS: &str = "there are no static topics; tools read absent as none";
+const PROXY_SETTINGS: &str = "upstream serves gRPC from a proxy, which has this setting";
 const OWN_SETTINGS: &str = "a setting of ours, or one that upstream knows by another name";
 
 /// The table.
@@ -77,11 +79,8 @@ pub const KNOWN: &[Known] = &[
     within("java498-simple-and-push", 11, "message property CLUSTER is extra", BATCH),
     within("java498-simple-and-push", 11, "message property MSG_REGION is extra", BATCH),
     within("java498-simple-and-push", 11, "message property TRACE_ON is extra", BATCH),
-    on("java-push-concurrent", &[26], 46, "code 0, ours 1", SQL),
-    on("java-push-concurrent", &[104, 115, 131, 132, 133], 11, "*", SQL),
-    on("java-push-concurrent", &[134], 11, "code 20, ours 19", HELD_ON),
-    on("java-push-concurrent", &[134], 11, "remark *", HELD_ON),
-    within("java-delay", 310, "field recallHandle is missing", RECALL),
+    on("java-push-concurrent", &[131, 132, 133, 134], 11, "code 20, ours 19", HELD_ON),
+    on("java-push-concurrent", &[131, 132, 133, 134], 11, "remark *", HELD_ON),
     within("java-delay", 11, "message property TIMER_DEQUEUE_MS is missing", TIMER),
     within("java-delay", 11, "message property TIMER_ENQUEUE_MS is missing", TIMER),
     within("java-delay", 11, "message property TIMER_OUT_MS is missing", TIMER),
@@ -103,7 +102,14 @@ pub const KNOWN: &[Known] = &[
         "code 1, ours 13",
         "a broken batch is broken on the next broker too; 1 makes clients try there",
     ),
-    on("errors", &[243, 247], 11, "*", SQL),
+    on("errors", &[243], 11, "*", FILTER),
+    on(
+        "errors",
+        &[247],
+        11,
+        "field nextBeginOffset is `9`, ours `4`",
+        "a pull that reads messages to filter them ends after 4 MiB; one of these is as large",
+    ),
     on("errors", &[251], 11, "*", FILTER),
     on(
         "errors",
@@ -113,9 +119,8 @@ pub const KNOWN: &[Known] = &[
         "there was a message at position 0; here every file begins with a header",
     ),
     on("errors", &[476], 11, "*", "both ports serve everything"),
+    on("errors", &[553], 10, "*", CREATION),
     on("errors", &[484], 9999, "codec Json, ours Binary", CODEC),
-    on("errors", &[545, 553], 10, "*", SETTINGS),
-    on("errors", &[561, 581], 11, "*", SETTINGS),
     on(
         "mqadmin",
         &[23],
@@ -124,6 +129,11 @@ pub const KNOWN: &[Known] = &[
         "the heartbeat before it on the same connection counts; upstream handled them side by side",
     ),
     on("mqadmin", &[1225, 1777], 351, "*", "a topic of upstream's pop"),
+    on("mqadmin", &[1217, 1769], 315, "*", "a topic of upstream's pop"),
+    on("mqadmin", &[1699, 2251, 2279], 315, "*", "pulls of this group were not recorded"),
+    within("mqadmin", 28, "body $.table.getTransferedTps is extra", "older tools read it"),
+    on("java-pop-push", &[35, 104], 200_051, "code 0, ours 17", POP_RETRY),
+    on("errors", &[480], 200_050, "*", "both ports serve everything; upstream's fast port serves no pops"),
     within(
         "mqadmin",
         28,
@@ -134,38 +144,27 @@ pub const KNOWN: &[Known] = &[
     within("mqadmin", 28, "body $.table.remainHowManyDataToCommit is extra", "upstream tells it with other settings"),
     within("mqadmin", 28, "body $.table.brokerVersion is extra", "older tools read it"),
     within("mqadmin", 26, "body has the key ioThreads, which is extra", OWN_SETTINGS),
+    within("mqadmin", 26, "body has the key metricsNames, which is extra", OWN_SETTINGS),
     within("mqadmin", 26, "body has the key fastListenPort, which is extra", OWN_SETTINGS),
     within("mqadmin", 26, "body has the key filterServerNums, which is extra", OWN_SETTINGS),
     within("mqadmin", 26, "body has the key authenticationEnabled, which is extra", OWN_SETTINGS),
     within("mqadmin", 26, "body has the key authorizationEnabled, which is extra", OWN_SETTINGS),
+    within("mqadmin", 26, "body has the key grpcServerPort, which is extra", PROXY_SETTINGS),
+    within("mqadmin", 26, "body has the key grpcEndpoint, which is extra", PROXY_SETTINGS),
+    within("mqadmin", 26, "body has the key grpcClientIdleTimeMills, which is extra", PROXY_SETTINGS),
+    within("mqadmin", 26, "body has the key tlsCertPath, which is extra", PROXY_SETTINGS),
+    within("mqadmin", 26, "body has the key tlsKeyPath, which is extra", PROXY_SETTINGS),
+    within("mqadmin", 26, "body has the key tlsCertWatchIntervalMs, which is extra", PROXY_SETTINGS),
+    within("mqadmin", 26, "body has the key userPropertyMaxNum, which is extra", PROXY_SETTINGS),
+    within("mqadmin", 26, "body has the key maxUserPropertySize, which is extra", PROXY_SETTINGS),
+    within("mqadmin", 26, "body has the key enableTopicMessageTypeCheck, which is extra", PROXY_SETTINGS),
+    within("mqadmin", 26, "body has the key maxTransactionRecoverySecond, which is extra", PROXY_SETTINGS),
 ];
 
 /// Requests that are answered with 3 so far, whatever was recorded.
 const LATER: &[(i32, &str)] = &[
-    (18, "topics in bulk"),
-    (25, "changing settings"),
-    (204, "connections of producers"),
-    (222, "resetting offsets"),
-    (225, "groups in bulk"),
-    (305, "list of system topics"),
-    (306, "cleaning consume queues"),
-    (307, "relayed to a consumer"),
-    (309, "relayed to a consumer"),
-    (315, "statistics"),
-    (316, "cleaning topics"),
-    (317, "statistics of consumption"),
-    (321, "looking into a consume queue"),
-    (324, "replies"),
-    (325, "replies"),
-    (328, "list of producers"),
-    (329, "deleting expired files"),
-    (370, "recall"),
-    (400, "assignment of queues"),
-    (401, "mode of consumption"),
-    (907, "replication"),
     (2001, "cold data"),
     (2002, "cold data"),
-    (2003, "cold data"),
     (3001, "users"),
     (3003, "users"),
     (3004, "users"),
@@ -174,10 +173,6 @@ const LATER: &[(i32, &str)] = &[
     (3008, "access lists"),
     (3009, "access lists"),
     (3010, "access lists"),
-    (200_050, "pop"),
-    (200_051, "pop"),
-    (200_053, "pop"),
-    (200_074, "lite topics"),
 ];
 
 impl Known {

@@ -20,6 +20,9 @@ const OPAQUES_FROM: i32 = 100_000_000;
 /// Time for which a pull is held that the recording shows to end without a message.
 const SHORT_HOLD_MS: &str = "60";
 
+/// Time for which a pop is held that the recording shows to end without a message.
+const NO_HOLD_MS: &str = "0";
+
 /// What came of a recording.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -41,6 +44,9 @@ pub struct Difference {
     /// What differs.
     pub what: String,
 }
+
+/// Time after which a message is handed out again whose consumer gave it back for a while.
+const SHORT_ABSENCE_MS: &str = "1500";
 
 /// How to play a recording.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +70,14 @@ struct Player<'s> {
     positions: HashMap<i64, i64>,
     /// Our offsets in the half topic by the recorded ones.
     half_offsets: HashMap<i64, i64>,
+    /// Our numbers of requests of the broker by connection and recorded number.
+    pushed: HashMap<(String, i64), i32>,
+    /// When messages were handed out, by the recorded times.
+    pop_times: HashMap<String, String>,
+    /// Our recall handles by the recorded ones.
+    handles: HashMap<String, String>,
+    /// Pulls that are sent when their answer's line comes, by connection and recorded number.
+    put_off: HashMap<(String, i64), Vec<u8>>,
     /// Milliseconds from the recorded clock to ours, as of the first line.
     recorded_start_ms: Option<i64>,
     outcome: Outcome,
@@ -77,17 +91,21 @@ struct Asked {
     oneway: bool,
 }
 
-/// Plays `lines` and compares every answer.
-pub fn play(server: &Server, lines: &[Line], style: Style) -> Outcome {
+/// Plays `lines` and compares every answer. `wires` are connections that were open before, by their recorded names.
+pub fn play(server: &Server, lines: &[Line], style: Style, wires: BTreeMap<String, Wire>) -> Outcome {
     let positions = Beginning::of(lines, style.partial).bring_about(server);
     let mut player = Player {
         server,
         lines,
         style,
-        wires: BTreeMap::new(),
+        wires,
         asked: HashMap::new(),
         positions,
         half_offsets: HashMap::new(),
+        pushed: HashMap::new(),
+        pop_times: HashMap::new(),
+        handles: HashMap::new(),
+        put_off: HashMap::new(),
         recorded_start_ms: recorded_start_ms(lines),
         outcome: Outcome::default(),
     };
@@ -119,8 +137,7 @@ impl Player<'_> {
             (Kind::Request { code, oneway, opaque }, true) => self.ask(index, line, RequestCode(code), oneway, opaque),
             (Kind::Answer { opaque, .. }, false) => self.compare_answer(line, opaque),
             (Kind::Request { code, .. }, false) => self.compare_push(line, RequestCode(code)),
-            // Answers to requests of the broker: nobody here has asked, unless the broker did.
-            (Kind::Answer { .. }, true) => {}
+            (Kind::Answer { opaque, .. }, true) => self.answer_push(line, opaque),
             (Kind::Garbage, true) => self.wire(line).send(&line.frame()),
             (Kind::Garbage, false) => {}
             (Kind::Close, true) => {
@@ -165,6 +182,10 @@ impl Player<'_> {
         self.replace_what_cannot_repeat(index, line, code, &mut request);
         let asked = Asked { code, opaque, request: line.message(), oneway };
         self.asked.insert((line.connection.clone(), recorded_opaque), asked);
+        if self.brings_several(index, line, code) {
+            self.put_off.insert((line.connection.clone(), recorded_opaque), request.bytes());
+            return;
+        }
         let wire = self.wire(line);
         wire.send(&request.bytes());
         if oneway {
@@ -186,6 +207,10 @@ impl Player<'_> {
                 request.change("commitLogOffset", |text| moved(&self.positions, text));
                 request.change("tranStateTableOffset", |text| moved(&self.half_offsets, text));
             }
+            RequestCode::CONSUME_MESSAGE_DIRECTLY => request.change("msgId", |id| self.moved_id(id)),
+            RequestCode::RECALL_MESSAGE => {
+                request.change("recallHandle", |text| self.handles.get(text).map_or(text, String::as_str).to_owned());
+            }
             RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE if self.ends_empty(index, line) => {
                 request.change("suspendTimeoutMillis", |_| SHORT_HOLD_MS.to_owned());
             }
@@ -195,6 +220,20 @@ impl Player<'_> {
                 }
             }
             RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => request.change("timestamp", |text| self.time(line, text)),
+            RequestCode::POP_MESSAGE => {
+                request.change("bornTime", |text| self.time(line, text));
+                let answer = self.recorded_answer(index, line).map(|answer| answer.response_code());
+                if answer == Some(ResponseCode::POLLING_TIMEOUT) {
+                    request.change("pollTime", |_| NO_HOLD_MS.to_owned());
+                }
+            }
+            RequestCode::ACK_MESSAGE | RequestCode::CHANGE_MESSAGE_INVISIBLETIME => {
+                request.change("extraInfo", |handle| {
+                    let parts = handle.split(' ').map(|part| self.pop_times.get(part).map_or(part, String::as_str));
+                    parts.collect::<Vec<&str>>().join(" ")
+                });
+                request.change("invisibleTime", |_| SHORT_ABSENCE_MS.to_owned());
+            }
             code if is_send(code) => {
                 for name in ["properties", "i"] {
                     request.change(name, |text| self.later(line, text));
@@ -221,6 +260,33 @@ impl Player<'_> {
         self.lines[index..].iter().find(answers).map(Line::message)
     }
 
+    /// Whether a pull brought several messages. It may have been held until the first came, and which of the next
+    /// ones the answer takes along is chance.
+    fn brings_several(&self, index: usize, line: &Line, code: RequestCode) -> bool {
+        let pulls = [RequestCode::PULL_MESSAGE, RequestCode::LITE_PULL_MESSAGE];
+        pulls.contains(&code)
+            && self
+                .recorded_answer(index, line)
+                .is_some_and(|answer| line.lost_body.is_none() && record::records(&answer.body).count() > 1)
+    }
+
+    /// Sends a pull that was put off, once its queue has all that the recorded answer found there.
+    fn send_put_off(&mut self, line: &Line, recorded_opaque: i64) {
+        let Some(pull) = self.put_off.remove(&(line.connection.clone(), recorded_opaque)) else { return };
+        let wanted = line.message().number("nextBeginOffset");
+        let mut asked = Message::of(&pull);
+        let mut other = self.server.connect();
+        loop {
+            let fields: Vec<(&str, &str)> = asked.fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let found = other.call(RequestCode(asked.code), &fields, &asked.body);
+            if found.response_code() != ResponseCode::SUCCESS || found.number("nextBeginOffset") >= wanted {
+                break;
+            }
+            asked.fields.insert("queueOffset".to_owned(), found.number("nextBeginOffset").to_string());
+        }
+        self.wire(line).send(&pull);
+    }
+
     /// Whether the recorded answer to a pull brought nothing.
     fn ends_empty(&self, index: usize, line: &Line) -> bool {
         let code = self.recorded_answer(index, line).map(|answer| answer.response_code());
@@ -239,6 +305,15 @@ impl Player<'_> {
             return text.to_owned();
         }
         (recorded_ms - line_ms + self.server.broker().clock.now_ms()).to_string()
+    }
+
+    /// The offset id of a message that lies elsewhere here.
+    fn moved_id(&self, text: &str) -> String {
+        let recorded = OffsetMessageId::parse(text);
+        let position = recorded.and_then(|id| self.positions.get(&(id.position as i64)));
+        let id = position
+            .map(|position| OffsetMessageId { host: self.server.broker().store_host, position: *position as u64 });
+        id.map_or_else(|| text.to_owned(), |id| id.to_string())
     }
 
     /// Properties whose time of delivery is as far ahead as it was.
@@ -260,21 +335,18 @@ impl Player<'_> {
             }
             return;
         };
+        self.send_put_off(line, recorded_opaque);
         let ours = self.wire(line).answer(asked.opaque);
         let recorded = line.message();
         if ours.code == recorded.code {
             self.learn(&asked, &recorded, &ours);
         }
         let given = Properties::new(field(&asked.request, "properties", "i").unwrap_or_default().as_bytes());
-        let straight = goes_straight(&given);
+        let straight = is_send(asked.code) && goes_straight(&given);
         self.note(line, asked.code, &recorded, &ours, straight);
     }
 
     fn compare_push(&mut self, line: &Line, code: RequestCode) {
-        // Relays to clients and replies to requesters have no part here: what causes them is not supported yet.
-        if !matches!(code, RequestCode::CHECK_TRANSACTION_STATE | RequestCode::NOTIFY_CONSUMER_IDS_CHANGED) {
-            return;
-        }
         let (ours, recorded) = (self.wire(line).pushed(code), line.message());
         if code == RequestCode::CHECK_TRANSACTION_STATE {
             let number = |message: &Message, name| message.number(name);
@@ -283,12 +355,23 @@ impl Player<'_> {
             let [from, to] = [&recorded, &ours].map(|message| number(message, "tranStateTableOffset"));
             self.half_offsets.insert(from, to);
         }
+        if let Kind::Request { opaque, .. } = line.kind {
+            self.pushed.insert((line.connection.clone(), opaque), ours.opaque);
+        }
         self.outcome.pushes += 1;
         let found = compare::differences(code, &recorded, &ours, self.depth(line, false));
         self.add(line, code, found);
         if recorded.oneway != ours.oneway {
             self.add(line, code, vec![format!("oneway {}, ours {}", recorded.oneway, ours.oneway)]);
         }
+    }
+
+    /// Answers a request of the broker as the recorded client did.
+    fn answer_push(&mut self, line: &Line, recorded_opaque: i64) {
+        let Some(opaque) = self.pushed.remove(&(line.connection.clone(), recorded_opaque)) else { return };
+        let mut answer = Request::of(&line.frame());
+        answer.set_opaque(opaque);
+        self.wire(line).send(&answer.bytes());
     }
 
     fn note(&mut self, line: &Line, code: RequestCode, recorded: &Message, ours: &Message, straight: bool) {
@@ -324,11 +407,16 @@ impl Player<'_> {
                 }
             }
         }
+        let handle = |message: &Message| message.fields.get("recallHandle").cloned();
+        self.handles.extend(handle(recorded).zip(handle(ours)));
         if is_send(asked.code) && ours.fields.contains_key("queueOffset") {
             let given = Properties::new(field(&asked.request, "properties", "i").unwrap_or_default().as_bytes());
             if given.get(properties::TRAN_MSG) == Some("true") {
                 self.half_offsets.insert(recorded.number("queueOffset"), ours.number("queueOffset"));
             }
+        }
+        if let (Some(recorded), Some(ours)) = (recorded.fields.get("popTime"), ours.fields.get("popTime")) {
+            self.pop_times.insert(recorded.clone(), ours.clone());
         }
         let pulls = [RequestCode::PULL_MESSAGE, RequestCode::LITE_PULL_MESSAGE];
         if pulls.contains(&asked.code) {

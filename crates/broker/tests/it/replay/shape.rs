@@ -6,7 +6,7 @@ use protocol::lenient_json;
 use serde_json::Value;
 
 /// Objects whose keys are data: names of topics and groups, queues, client ids. Their values are looked at together.
-const KEYED_BY_DATA: [&str; 10] = [
+const KEYED_BY_DATA: [&str; 12] = [
     "topicConfigTable",
     "subscriptionGroupTable",
     "subscriptionTable",
@@ -17,7 +17,14 @@ const KEYED_BY_DATA: [&str; 10] = [
     "mqTable",
     "topicConfigMappingTable",
     "topicQueueMappingInfoMap",
+    "data",
+    A_TABLE,
 ];
+
+/// Lists of such objects.
+const LISTS_OF_TABLES: [&str; 1] = ["consumeStatsList"];
+/// Stands for the key of an element of such a list; no body has it.
+const A_TABLE: &str = "[table]";
 
 /// Paths to every value, with the kinds of value found there. `[]` is any element, `{}` any key that is data.
 #[derive(Debug, Default)]
@@ -56,7 +63,10 @@ impl Shape {
                 self.walk_all(&format!("{path}{{key}}"), pairs.iter().map(|pair| &pair[0]));
                 self.walk_all(&format!("{path}{{}}"), pairs.iter().map(|pair| &pair[1]));
             }
-            Value::Array(elements) => self.walk_all(&format!("{path}[]"), elements.iter()),
+            Value::Array(elements) => {
+                let key = key.filter(|key| LISTS_OF_TABLES.contains(key)).map(|_| A_TABLE);
+                self.walk_each(&format!("{path}[]"), key, elements.iter());
+            }
             Value::Object(members) if is_table => {
                 if members.is_empty() {
                     self.walk_all(&format!("{path}{{key}}"), members.values());
@@ -73,12 +83,16 @@ impl Shape {
     }
 
     fn walk_all<'v>(&mut self, path: &str, values: impl ExactSizeIterator<Item = &'v Value>) {
+        self.walk_each(path, None, values);
+    }
+
+    fn walk_each<'v>(&mut self, path: &str, key: Option<&str>, values: impl ExactSizeIterator<Item = &'v Value>) {
         if values.len() == 0 && !self.paths.contains_key(path) {
             self.empty.insert(path.to_owned());
         }
         for value in values {
             self.empty.remove(path);
-            self.walk(path, None, value);
+            self.walk(path, key, value);
         }
     }
 

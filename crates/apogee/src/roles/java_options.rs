@@ -1,0 +1,72 @@
+//! What people told the JVM of a stock server and still write into their compose files: some of it means something here.
+
+/// Variables in which images and scripts take flags of the JVM. A stock image reads only the first two; the third is what
+/// many write.
+const VARIABLES: [&str; 3] = ["JAVA_OPT", "JAVA_OPT_EXT", "JAVA_OPTS"];
+
+/// Flags that mean something here, each with the variable that it stands in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JavaOptions {
+    /// `-Duser.home`: folder below which data and logs lie.
+    pub home: Option<Told>,
+    /// `-Drocketmq.namesrv.addr`: nameservers.
+    pub nameservers: Option<Told>,
+}
+
+/// A value, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The value.
+    pub value: String,
+    /// The variable.
+    pub variable: &'static str,
+}
+
+impl JavaOptions {
+    /// Reads the variables of this process.
+    pub fn of_environment() -> JavaOptions {
+        JavaOptions::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads what `variable` gives for a name. A later flag counts, as for the JVM.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> JavaOptions {
+        let mut options = JavaOptions::default();
+        for name in VARIABLES {
+            for flag in variable(name).unwrap_or_default().split_whitespace() {
+                let Some((key, value)) = flag.strip_prefix("-D").and_then(|flag| flag.split_once('=')) else {
+                    continue;
+                };
+                let field = match key {
+                    "user.home" => &mut options.home,
+                    "rocketmq.namesrv.addr" => &mut options.nameservers,
+                    _ => continue,
+                };
+                let value = value.trim_matches(['"', '\'']);
+                if !value.is_empty() {
+                    *field = Some(Told { value: value.to_owned(), variable: name });
+                }
+            }
+        }
+        options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_the_tutorials_compose_file_are_understood() {
+        let options = JavaOptions::read(|name| match name {
+            "JAVA_OPTS" => Some(" -Duser.home=/opt".to_owned()),
+            "JAVA_OPT_EXT" => Some("-server -Xms256m -Xmx256m -Xmn256m -Drocketmq.namesrv.addr=a:1;b:2".to_owned()),
+            _ => None,
+        });
+        assert_eq!(options.home, Some(Told { value: "/opt".into(), variable: "JAVA_OPTS" }));
+        assert_eq!(options.nameservers, Some(Told { value: "a:1;b:2".into(), variable: "JAVA_OPT_EXT" }));
+        assert_eq!(
+            JavaOptions::read(|_| Some("-Duser.home= -XX:+UseG1GC nonsense".to_owned())),
+            JavaOptions::default()
+        );
+    }
+}

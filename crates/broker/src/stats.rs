@@ -1,0 +1,89 @@
+//! How much was sent and consumed: in all, over the last minute, hour and day.
+//!
+//! Counters hang on the topics, so that the paths of messages find them without a look-up: what one append stores of a
+//! topic is one addition, and what one read gives to a group is another. The upkeep looks at all of them every ten
+//! seconds ([`sample`]) and keeps what it saw for as long as somebody may ask about ([`History`]).
+//!
+//! Source: `store/.../stats/BrokerStatsManager.java`, `common/.../stats/StatsItem.java`.
+
+mod append_times;
+mod history;
+mod mornings;
+mod puts;
+mod tally;
+mod view;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::broker::Broker;
+use crate::topics::Topic;
+
+pub use append_times::{AppendTimes, Distribution};
+pub use history::{Counted, History, SAMPLE_EVERY_MS, Span, Sum};
+pub use mornings::Mornings;
+pub use puts::Puts;
+pub use tally::{GroupTallies, Tally, TopicTallies};
+pub use view::view;
+
+/// What was counted of the broker as a whole.
+#[derive(Debug, Default)]
+pub struct Stats {
+    totals: Mutex<Totals>,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    put: History,
+    got: History,
+    mornings: Mornings,
+}
+
+impl Stats {
+    /// Messages that clients had sent and got at the last two midnights.
+    pub fn mornings(&self) -> Mornings {
+        self.totals().mornings
+    }
+
+    fn totals(&self) -> MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A group was given messages of a topic, by one read.
+pub fn count_got(broker: &Broker, topic: &Topic, group: &str, messages: usize, bytes: usize) {
+    let counters = &broker.counters;
+    counters.messages_out.fetch_add(messages as u64, Ordering::Relaxed);
+    counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    counters.pulls_found.fetch_add(1, Ordering::Relaxed);
+    let counted = Counted { messages: messages as u64, bytes: bytes as u64, times: 1 };
+    topic.tallies.with_group(group, |of_group| of_group.got.add(counted));
+}
+
+/// Keeps where all counters stand. To be called every [`SAMPLE_EVERY_MS`].
+pub fn sample(broker: &Broker, now_ms: i64) {
+    let (put, got) = (total_put(broker), total_got(broker));
+    let mut totals = broker.stats.totals();
+    totals.put.sample(now_ms, put);
+    totals.got.sample(now_ms, got);
+    totals.mornings.sample(now_ms, [put.messages, got.messages]);
+    drop(totals);
+    broker.writer.append_times().cut(now_ms);
+    for topic in broker.topics.list() {
+        topic.tallies.sample(now_ms);
+    }
+}
+
+fn total_put(broker: &Broker) -> Counted {
+    let messages = broker.counters.messages_in.load(Ordering::Relaxed);
+    Counted { messages, bytes: broker.counters.bytes_in.load(Ordering::Relaxed), times: messages }
+}
+
+fn total_got(broker: &Broker) -> Counted {
+    let counters = &broker.counters;
+    Counted {
+        messages: counters.messages_out.load(Ordering::Relaxed),
+        bytes: counters.bytes_out.load(Ordering::Relaxed),
+        times: counters.pulls_found.load(Ordering::Relaxed),
+    }
+}

@@ -1,0 +1,77 @@
+//! Statistics by upstream's names, as VIEW_BROKER_STATS_DATA (315) asks for them.
+
+use protocol::bodies::stats::{BrokerStatsData, StatsItem};
+
+use super::history::{Counted, Span, Sum};
+use super::tally::{GroupTallies, Tally};
+use super::{total_got, total_put};
+use crate::broker::Broker;
+
+/// What of a sum is wanted.
+#[derive(Clone, Copy)]
+enum Unit {
+    Messages,
+    Bytes,
+}
+
+/// The statistics `name` of `key`; `None` when there are none of that name, or nothing was counted.
+///
+/// | name | key |
+/// |---|---|
+/// | `TOPIC_PUT_NUMS`, `TOPIC_PUT_SIZE` | topic |
+/// | `GROUP_GET_NUMS`, `GROUP_GET_SIZE`, `SNDBCK_PUT_NUMS` | `topic@group` |
+/// | `BROKER_PUT_NUMS`, `BROKER_GET_NUMS` | cluster |
+pub fn view(broker: &Broker, name: &str, key: &str) -> Option<BrokerStatsData> {
+    match name {
+        "TOPIC_PUT_NUMS" => of_topic(broker, key, Unit::Messages),
+        "TOPIC_PUT_SIZE" => of_topic(broker, key, Unit::Bytes),
+        "GROUP_GET_NUMS" => of_group(broker, key, |of_group| &of_group.got, Unit::Messages),
+        "GROUP_GET_SIZE" => of_group(broker, key, |of_group| &of_group.got, Unit::Bytes),
+        "SNDBCK_PUT_NUMS" => of_group(broker, key, |of_group| &of_group.sent_back, Unit::Messages),
+        "BROKER_PUT_NUMS" | "BROKER_GET_NUMS" if key == broker.config.cluster_name => of_broker(broker, name),
+        _ => None,
+    }
+}
+
+fn of_topic(broker: &Broker, topic: &str, unit: Unit) -> Option<BrokerStatsData> {
+    data_of(broker, &broker.topics.get(topic)?.tallies.put, unit)
+}
+
+fn of_group(
+    broker: &Broker,
+    key: &str,
+    which: impl Fn(&GroupTallies) -> &Tally,
+    unit: Unit,
+) -> Option<BrokerStatsData> {
+    let (topic, group) = key.split_once('@')?;
+    let topic = broker.topics.get(topic)?;
+    topic.tallies.known_group(group, |of_group| data_of(broker, which(of_group), unit))?
+}
+
+fn of_broker(broker: &Broker, name: &str) -> Option<BrokerStatsData> {
+    let is_put = name == "BROKER_PUT_NUMS";
+    let counted = if is_put { total_put(broker) } else { total_got(broker) };
+    let totals = broker.stats.totals();
+    let history = if is_put { &totals.put } else { &totals.got };
+    let now_ms = broker.clock.now_ms();
+    (counted != Counted::default()).then(|| data(Unit::Messages, |span| history.over(span, now_ms, counted)))
+}
+
+fn data_of(broker: &Broker, tally: &Tally, unit: Unit) -> Option<BrokerStatsData> {
+    let now_ms = broker.clock.now_ms();
+    (tally.counted() != Counted::default()).then(|| data(unit, |span| tally.over(span, now_ms)))
+}
+
+fn data(unit: Unit, over: impl Fn(Span) -> Sum) -> BrokerStatsData {
+    let item = |span| {
+        let sum = over(span);
+        let (value, tps) = match unit {
+            Unit::Messages => (sum.counted.messages, sum.messages_per_second()),
+            Unit::Bytes => (sum.counted.bytes, sum.bytes_per_second()),
+        };
+        let times = sum.counted.times;
+        let avgpt = if times == 0 { 0.0 } else { value as f64 / times as f64 };
+        StatsItem { avgpt, sum: i64::try_from(value).unwrap_or(i64::MAX), tps }
+    };
+    BrokerStatsData { stats_day: item(Span::Day), stats_hour: item(Span::Hour), stats_minute: item(Span::Minute) }
+}

@@ -1,0 +1,173 @@
+//! Telemetry, heartbeats and goodbyes.
+
+use protocol::v2::settings::PubSub;
+use protocol::v2::telemetry_command::Command;
+use protocol::v2::{
+    ClientType, Code, FilterExpression, HeartbeatRequest, HeartbeatResponse, NotifyClientTerminationRequest,
+    NotifyClientTerminationResponse, Publishing, Settings, Subscription, SubscriptionEntry, TelemetryCommand,
+    retry_policy,
+};
+
+use super::client::Client;
+use super::{code, resource};
+use crate::server::Server;
+
+/// Settings of a producer of these topics.
+pub fn producer(topics: &[&str]) -> TelemetryCommand {
+    let topics = topics.iter().filter_map(|topic| resource(topic)).collect();
+    let publishing = Publishing { topics, max_body_size: 128 << 20, validate_message_type: false };
+    settings(ClientType::Producer, PubSub::Publishing(publishing))
+}
+
+/// Settings of a consumer of these topics.
+pub fn consumer(group: &str, topics: &[&str], kind: ClientType) -> TelemetryCommand {
+    let subscriptions = topics.iter().map(|topic| SubscriptionEntry {
+        topic: resource(topic),
+        expression: Some(FilterExpression { r#type: 1, expression: "*".into() }),
+    });
+    let subscription =
+        Subscription { group: resource(group), subscriptions: subscriptions.collect(), ..Subscription::default() };
+    settings(kind, PubSub::Subscription(subscription))
+}
+
+fn settings(kind: ClientType, pub_sub: PubSub) -> TelemetryCommand {
+    let settings = Settings { client_type: Some(kind.into()), pub_sub: Some(pub_sub), ..Settings::default() };
+    TelemetryCommand { status: None, command: Some(Command::Settings(settings)) }
+}
+
+/// The settings of an answer.
+pub fn answered(command: TelemetryCommand) -> Settings {
+    assert_eq!(code(&command.status), Code::Ok);
+    let Some(Command::Settings(settings)) = command.command else { panic!("{command:?}") };
+    settings
+}
+
+fn beat(group: Option<&str>, kind: ClientType) -> HeartbeatRequest {
+    HeartbeatRequest { group: group.and_then(resource), client_type: kind.into() }
+}
+
+#[test]
+fn settings_of_producers_are_answered_complete_and_as_often_as_they_come() {
+    let server = Server::start();
+    let mut client = Client::connect(server.grpc_address());
+    let mut stream = client.open("Telemetry");
+    for topics in [&["orders"][..], &[], &["orders", "more"]] {
+        stream.say(&producer(topics));
+        let settings = answered(stream.hear().unwrap());
+        let policy = settings.backoff_policy.unwrap();
+        assert_eq!(policy.max_attempts, 3);
+        assert!(matches!(policy.strategy, Some(retry_policy::Strategy::ExponentialBackoff(_))));
+        assert!(settings.metric.is_some_and(|metric| !metric.on));
+        let Some(PubSub::Publishing(publishing)) = settings.pub_sub else { panic!("another kind") };
+        assert_eq!((publishing.max_body_size, publishing.validate_message_type), (4 << 20, true));
+        assert_eq!(publishing.topics.len(), topics.len());
+    }
+    stream.half_close();
+    assert_eq!(stream.hear::<TelemetryCommand>().unwrap_err().status.as_deref(), Some("0"));
+}
+
+#[test]
+fn settings_of_consumers_create_their_group_and_are_answered_complete() {
+    let server = Server::start();
+    let mut client = Client::connect(server.grpc_address());
+    let mut stream = client.open("Telemetry");
+    stream.say(&consumer("g", &["orders"], ClientType::PushConsumer));
+    let settings = answered(stream.hear().unwrap());
+    let policy = settings.backoff_policy.unwrap();
+    let Some(retry_policy::Strategy::CustomizedBackoff(waits)) = policy.strategy else { panic!("another strategy") };
+    assert_eq!((policy.max_attempts, waits.next.len(), waits.next[17].seconds), (17, 18, 7200));
+    let Some(PubSub::Subscription(subscription)) = settings.pub_sub else { panic!("another kind") };
+    assert_eq!((subscription.fifo, subscription.receive_batch_size), (Some(false), Some(32)));
+    assert_eq!(subscription.long_polling_timeout.unwrap().seconds, 20);
+    assert_eq!(subscription.subscriptions.len(), 1);
+    assert!(subscription.lite_subscription_quota > Some(0) && subscription.max_lite_topic_size > Some(0));
+    let broker = server.broker();
+    assert!(broker.groups.get("g").is_some());
+    let membership = broker.membership();
+    let group = membership.consumer_group("g").unwrap();
+    assert_eq!(group.clients().map(|client| client.id.as_str()).collect::<Vec<_>>(), ["tests@1@0@abc"]);
+    assert!(group.subscriptions.contains_key("orders"));
+}
+
+#[test]
+fn settings_that_say_nothing_or_cannot_be_end_the_stream() {
+    let server = Server::start_with(|config| config.auto_create_group = false.into());
+    let mut client = Client::connect(server.grpc_address());
+    let nothing = TelemetryCommand { status: None, command: Some(Command::Settings(Settings::default())) };
+    for wrong in [
+        nothing,
+        producer(&["a$b"]),
+        consumer("g", &["orders"], ClientType::SimpleConsumer),
+        consumer("a b", &[], ClientType::PushConsumer),
+        consumer("g", &[], ClientType::LiteSimpleConsumer),
+    ] {
+        let mut stream = client.open("Telemetry");
+        stream.say(&wrong);
+        let ended = stream.hear::<TelemetryCommand>().unwrap_err();
+        assert_eq!(ended.status.as_deref(), Some("3"), "{ended:?}");
+        assert!(!ended.text.is_empty());
+    }
+    assert!(server.broker().sessions.is_empty());
+}
+
+#[test]
+fn a_client_without_id_is_told_in_the_answer() {
+    let server = Server::start();
+    let mut client = Client::connect(server.grpc_address());
+    client.headers.retain(|(name, _)| *name != "x-mq-client-id");
+    let answer: HeartbeatResponse = client.call("Heartbeat", &beat(None, ClientType::Producer));
+    assert_eq!(code(&answer.status), Code::ClientIdRequired);
+    let mut stream = client.open("Telemetry");
+    assert_eq!(code(&stream.hear::<TelemetryCommand>().unwrap().status), Code::ClientIdRequired);
+    assert_eq!(stream.hear::<TelemetryCommand>().unwrap_err().status.as_deref(), Some("0"));
+    client.headers.push(("x-mq-client-id", "  ".into()));
+    let answer: HeartbeatResponse = client.call("Heartbeat", &beat(None, ClientType::Producer));
+    assert_eq!(code(&answer.status), Code::ClientIdRequired);
+}
+
+/// A client that outlived a restart of the broker sends no settings, some for ever.
+#[test]
+fn a_heartbeat_alone_makes_a_member_and_a_goodbye_ends_it() {
+    let server = Server::start();
+    let mut client = Client::connect(server.grpc_address());
+    let goodbye = NotifyClientTerminationRequest { group: resource("g") };
+    let answer: NotifyClientTerminationResponse = client.call("NotifyClientTermination", &goodbye);
+    assert_eq!(code(&answer.status), Code::UnrecognizedClientType);
+    let answer: HeartbeatResponse = client.call("Heartbeat", &beat(Some("g"), ClientType::PushConsumer));
+    assert_eq!(code(&answer.status), Code::Ok);
+    assert!(server.broker().membership().consumer_group("g").is_some());
+    let answer: HeartbeatResponse = client.call("Heartbeat", &beat(Some("a b"), ClientType::PushConsumer));
+    assert_eq!(code(&answer.status), Code::IllegalConsumerGroup);
+    let answer: NotifyClientTerminationResponse = client.call("NotifyClientTermination", &goodbye);
+    assert_eq!(code(&answer.status), Code::Ok);
+    assert!(server.broker().membership().consumer_group("g").is_none() && server.broker().sessions.is_empty());
+    // Go names an empty group for producers.
+    let answer: HeartbeatResponse = client.call("Heartbeat", &beat(Some(""), ClientType::Producer));
+    assert_eq!(code(&answer.status), Code::Ok);
+    let goodbye = NotifyClientTerminationRequest { group: resource("") };
+    let answer: NotifyClientTerminationResponse = client.call("NotifyClientTermination", &goodbye);
+    assert_eq!(code(&answer.status), Code::Ok);
+}
+
+#[test]
+fn a_silent_client_is_forgotten() {
+    let server = Server::start();
+    let mut client = Client::connect(server.grpc_address());
+    let _: HeartbeatResponse = client.call("Heartbeat", &beat(Some("g"), ClientType::PushConsumer));
+    let broker = server.broker();
+    broker.expire_sessions(broker.clock.now_ms() + 119_000, 120_000);
+    assert_eq!(broker.sessions.len(), 1);
+    broker.expire_sessions(broker.clock.now_ms() + 121_000, 120_000);
+    assert!(broker.sessions.is_empty() && broker.membership().consumer_group("g").is_none());
+}
+
+#[test]
+fn open_streams_do_not_hold_up_a_stop() {
+    let server = Server::start();
+    let mut client = Client::connect(server.grpc_address());
+    let mut stream = client.open("Telemetry");
+    stream.say(&producer(&["orders"]));
+    answered(stream.hear().unwrap());
+    drop(server);
+    let _ = stream.hear::<TelemetryCommand>().unwrap_err();
+}

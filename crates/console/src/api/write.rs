@@ -1,0 +1,204 @@
+//! What the API changes. Every answer tells what came of it on each node.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use client::Message;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use protocol::bodies::topic_config::{PERM_READ, PERM_WRITE, TopicConfig};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::auth::Role;
+use crate::cluster::changes::{Outcome, Target};
+use crate::cluster::why::with_causes;
+use crate::input::Params;
+use crate::page::PageError;
+use crate::pages::groups::group_of;
+use crate::pages::topics::topic_of;
+use crate::viewer::Viewer;
+
+/// Most queues of a topic on one broker.
+const QUEUES_MAX: i32 = 1024;
+
+/// A topic to be created or changed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewTopic {
+    name: String,
+    #[serde(default = "eight")]
+    read_queues: i32,
+    #[serde(default = "eight")]
+    write_queues: i32,
+    message_type: Option<String>,
+}
+
+fn eight() -> i32 {
+    8
+}
+
+/// A message to be sent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewMessage {
+    body: String,
+    tag: Option<String>,
+    #[serde(default)]
+    keys: Vec<String>,
+    #[serde(default)]
+    properties: std::collections::BTreeMap<String, String>,
+}
+
+/// Where a group is to be moved: `earliest`, `latest`, or milliseconds since 1970.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    topic: String,
+    to: Value,
+}
+
+/// The body of a request. That it has to be said to be JSON keeps forms of other sites out.
+fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, PageError> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if content_type.split(';').next().unwrap_or_default().trim() != "application/json" {
+        return Err(PageError::BadRequest(format!("`content-type` is `{content_type}`; expected application/json")));
+    }
+    serde_json::from_slice(body).map_err(|error| PageError::BadRequest(format!("the body is not understood: {error}")))
+}
+
+/// What came of a change: 200 where all went well, 207 where some nodes refused, 502 where all did.
+fn outcome(outcomes: &[Outcome]) -> Response {
+    let nodes: Vec<Value> = outcomes
+        .iter()
+        .map(|outcome| {
+            let error = outcome.result.as_ref().err().map(ToString::to_string);
+            json!({ "node": outcome.node, "done": error.is_none(), "error": error })
+        })
+        .collect();
+    let done = outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
+    let status = match done {
+        0 => StatusCode::BAD_GATEWAY,
+        all if all == outcomes.len() => StatusCode::OK,
+        _ => StatusCode::MULTI_STATUS,
+    };
+    (status, [(CONTENT_TYPE, "application/json")], json!({ "nodes": nodes }).to_string()).into_response()
+}
+
+/// `POST /api/v1/topics`
+pub async fn put_topic(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    headers: HeaderMap,
+    Params(params): Params,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    params.only(&[])?;
+    viewer.must(Role::Operator)?;
+    let new: NewTopic = read(&headers, &body)?;
+    for (name, queues) in [("readQueues", new.read_queues), ("writeQueues", new.write_queues)] {
+        if !(1..=QUEUES_MAX).contains(&queues) {
+            return Err(PageError::BadRequest(format!("`{name}` is {queues}; expected 1 to {QUEUES_MAX}")));
+        }
+    }
+    let kind = new.message_type.map(|kind| ("+message.type".to_owned(), kind));
+    let config = TopicConfig {
+        topic_name: new.name,
+        read_queue_nums: new.read_queues,
+        write_queue_nums: new.write_queues,
+        perm: PERM_READ | PERM_WRITE,
+        attributes: kind.into_iter().collect(),
+        ..TopicConfig::default()
+    };
+    tracing::info!(user = viewer.user, topic = config.topic_name, "topic put by the API");
+    Ok(outcome(&app.cluster.put_topic(&[], &config).await))
+}
+
+/// `DELETE /api/v1/topics/{topic}`
+pub async fn delete_topic(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    Path(name): Path<String>,
+    Params(params): Params,
+) -> Result<Response, PageError> {
+    params.only(&[])?;
+    viewer.must(Role::Admin)?;
+    topic_of(&viewer, &*app.cluster.catalog().await, &name)?;
+    tracing::info!(user = viewer.user, topic = name, "topic deleted by the API");
+    Ok(outcome(&app.cluster.delete_topic(&name).await))
+}
+
+/// `POST /api/v1/topics/{topic}/messages`
+pub async fn send(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    Path(topic): Path<String>,
+    headers: HeaderMap,
+    Params(params): Params,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    params.only(&[])?;
+    viewer.must(Role::Operator)?;
+    let new: NewMessage = read(&headers, &body)?;
+    let texts = new.properties.iter().flat_map(|(name, value)| [name, value]).chain(&new.keys).chain(&new.tag);
+    if let Some(text) = texts.into_iter().find(|text| text.contains(['\u{1}', '\u{2}'])) {
+        return Err(PageError::BadRequest(format!("`{text}` has a character that separates stored properties")));
+    }
+    let properties = new.properties.into_iter().collect();
+    let message =
+        Message { topic, body: new.body.into_bytes(), tag: new.tag, keys: new.keys, delay_level: None, properties };
+    let sent = app.cluster.send(&message).await.map_err(|error| PageError::Upstream(with_causes(&error)))?;
+    tracing::info!(user = viewer.user, topic = message.topic, id = sent.message_id, "message sent by the API");
+    let told = json!({
+        "id": sent.message_id, "offsetId": sent.offset_message_id, "broker": sent.broker, "queue": sent.queue_id,
+        "offset": sent.offset.to_string(),
+    });
+    Ok((StatusCode::CREATED, [(CONTENT_TYPE, "application/json")], told.to_string()).into_response())
+}
+
+/// `PATCH /api/v1/groups/{group}/offsets?dryRun=`
+pub async fn reset(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    Path(group): Path<String>,
+    headers: HeaderMap,
+    Params(params): Params,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    params.only(&["dryRun"])?;
+    viewer.must(Role::Operator)?;
+    let wish: Move = read(&headers, &body)?;
+    let target = match &wish.to {
+        Value::String(text) if text == "earliest" => Target::Earliest,
+        Value::String(text) if text == "latest" => Target::Latest,
+        Value::Number(number) if number.as_i64().is_some_and(|time_ms| 0 < time_ms) => {
+            Target::Time(number.as_i64().unwrap_or_default())
+        }
+        other => {
+            let expected = "expected \"earliest\", \"latest\" or milliseconds since 1970";
+            return Err(PageError::BadRequest(format!("`to` is {other}; {expected}")));
+        }
+    };
+    group_of(&viewer, &*app.cluster.catalog().await, &group)?;
+    let plan = app.cluster.plan_reset(&group, &wish.topic, target).await;
+    if params.get("dryRun") == "true" {
+        let moves: Vec<Value> = plan
+            .moves
+            .iter()
+            .map(|planned| {
+                json!({
+                    "broker": planned.broker, "queue": planned.queue_id, "from": planned.old.map(|offset| offset.to_string()),
+                    "to": planned.new.to_string(),
+                })
+            })
+            .collect();
+        let told = json!({ "online": plan.is_online, "moves": moves });
+        return Ok(([(CONTENT_TYPE, "application/json")], told.to_string()).into_response());
+    }
+    tracing::info!(user = viewer.user, group, topic = wish.topic, target = ?target, "group moved by the API");
+    Ok(outcome(&app.cluster.reset(&group, &wish.topic, target, &plan).await))
+}

@@ -1,0 +1,8 @@
+//! The console over real sockets, before a cluster of stand-ins.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod access;
+mod api;
+mod browser;
+mod cluster;
+mod pages;

@@ -2,16 +2,19 @@
 // broker, on free loopback ports and a data folder of its own.
 //
 // APOGEE_BIN names the program to start. With APOGEE_NAMESRV instead the tests use a cluster that
-// runs already; it cannot be stopped, so tests that restart it are skipped.
+// runs already, and APOGEE_GRPC names its gRPC door; it cannot be stopped, so tests that restart it are
+// skipped.
 package cluster
 
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -33,34 +36,42 @@ const (
 
 // Cluster is a nameserver with a broker.
 type Cluster struct {
-	// Nameserver is the address clients are given.
+	// Nameserver is the address remoting clients are given.
 	Nameserver string
+	// Broker is the broker's address, which operators' tools are given; empty when the cluster is somebody else's.
+	Broker string
+	// GRPC is the address gRPC clients are given.
+	GRPC string
 
 	// Without a program the cluster is somebody else's.
 	program        string
 	folder         string
 	nameserverPort int
 	brokerPort     int
-	process        *exec.Cmd
-	ended          chan struct{}
+	grpcPort       int
+	// settings are lines of the broker's configuration.
+	settings []string
+	process  *exec.Cmd
+	ended    chan struct{}
 }
 
-// Shared returns the cluster most tests use together: the running one, or a new one in folder.
-func Shared(folder string) (*Cluster, error) {
+// Shared returns the cluster most tests use together: the running one, or a new one in folder. A new
+// broker's configuration has the settings as its lines.
+func Shared(folder string, settings ...string) (*Cluster, error) {
 	if nameserver := os.Getenv("APOGEE_NAMESRV"); nameserver != "" {
-		running := &Cluster{Nameserver: nameserver}
+		running := &Cluster{Nameserver: nameserver, GRPC: os.Getenv("APOGEE_GRPC")}
 		return running, running.awaitRoute()
 	}
-	return start(folder)
+	return start(folder, settings)
 }
 
 // Own starts a cluster that belongs to one test, which may stop and kill it.
-func Own(t *testing.T) *Cluster {
+func Own(t *testing.T, settings ...string) *Cluster {
 	t.Helper()
 	if os.Getenv("APOGEE_NAMESRV") != "" {
 		t.Skip("APOGEE_NAMESRV names a running cluster, and this test restarts the broker")
 	}
-	own, err := start(t.TempDir())
+	own, err := start(t.TempDir(), settings)
 	if own != nil {
 		t.Cleanup(func() {
 			if t.Failed() {
@@ -77,7 +88,7 @@ func Own(t *testing.T) *Cluster {
 	return own
 }
 
-func start(folder string) (*Cluster, error) {
+func start(folder string, settings []string) (*Cluster, error) {
 	program := os.Getenv("APOGEE_BIN")
 	if program == "" {
 		return nil, errors.New("set APOGEE_BIN to the apogee program, or APOGEE_NAMESRV to a running nameserver")
@@ -86,18 +97,30 @@ func start(folder string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	nameserverPort, brokerPort, err := freePorts()
+	nameserverPort, brokerPort, grpcPort, err := freePorts()
 	if err != nil {
 		return nil, err
 	}
 	cluster := &Cluster{
 		Nameserver:     fmt.Sprintf("127.0.0.1:%d", nameserverPort),
+		Broker:         fmt.Sprintf("127.0.0.1:%d", brokerPort),
+		GRPC:           fmt.Sprintf("127.0.0.1:%d", grpcPort),
 		program:        program,
 		folder:         folder,
 		nameserverPort: nameserverPort,
 		brokerPort:     brokerPort,
+		grpcPort:       grpcPort,
+		settings:       settings,
+	}
+	if err := cluster.configure(); err != nil {
+		return nil, err
 	}
 	return cluster, cluster.Start()
+}
+
+func (c *Cluster) configure() error {
+	lines := strings.Join(c.settings, "\n") + "\n"
+	return os.WriteFile(c.configFile(), []byte(lines), 0o644)
 }
 
 // starting lets one broker start at a time. Side by side they would only slow each other down.
@@ -116,7 +139,8 @@ func (c *Cluster) Start() error {
 	c.process = exec.Command(c.program, "up",
 		"--data-dir", filepath.Join(c.folder, "data"),
 		"--nameserver-port", strconv.Itoa(c.nameserverPort),
-		"--broker-port", strconv.Itoa(c.brokerPort))
+		"--broker-port", strconv.Itoa(c.brokerPort), "--grpc-port", strconv.Itoa(c.grpcPort),
+		"--config", c.configFile())
 	c.process.Stdout, c.process.Stderr = output, output
 	if err := c.process.Start(); err != nil {
 		return err
@@ -155,6 +179,10 @@ func (c *Cluster) outputFile() string {
 	return filepath.Join(c.folder, "output.log")
 }
 
+func (c *Cluster) configFile() string {
+	return filepath.Join(c.folder, "broker.conf")
+}
+
 func (c *Cluster) end(signal syscall.Signal) error {
 	if c.process == nil || c.hasEnded() {
 		return nil
@@ -185,13 +213,28 @@ func (c *Cluster) awaitRoute() error {
 	for deadline := time.Now().Add(startTimeout); ; time.Sleep(pollInterval) {
 		_, err := remoting.Master(c.Nameserver, templateTopic)
 		if err == nil {
+			err = c.knock()
+		}
+		if err == nil {
 			return nil
 		}
 		if c.process != nil && c.hasEnded() {
 			return fmt.Errorf("the broker ended while starting: %v\n%s", c.process.ProcessState, c.Output())
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("no route for %s within %v: %w", templateTopic, startTimeout, err)
+			return fmt.Errorf("not ready within %v: %w", startTimeout, err)
 		}
 	}
+}
+
+// knock tells whether the gRPC door is open.
+func (c *Cluster) knock() error {
+	if c.GRPC == "" {
+		return nil
+	}
+	connection, err := net.DialTimeout("tcp", c.GRPC, startTimeout)
+	if err != nil {
+		return err
+	}
+	return connection.Close()
 }

@@ -22,23 +22,23 @@ var (
 	portsTaken = map[int]bool{}
 )
 
-// freePorts chooses a nameserver port and a broker port. The broker also listens on its port minus
-// two for clients with the VIP channel on, and replicates on its port plus one.
-func freePorts() (nameserver, broker int, err error) {
+// freePorts chooses ports for a nameserver, a broker and its gRPC door. The broker also listens on its
+// port minus two for clients with the VIP channel on, and replicates on its port plus one.
+func freePorts() (nameserver, broker, grpc int, err error) {
 	portsMutex.Lock()
 	defer portsMutex.Unlock()
 	for range attemptsMax {
 		nameserver = portFirst + rand.IntN(portEnd-portFirst-8)
-		broker = nameserver + 4
-		block := []int{nameserver, broker - 2, broker - 1, broker, broker + 1}
+		broker, grpc = nameserver+4, nameserver+6
+		block := []int{nameserver, broker - 2, broker - 1, broker, broker + 1, grpc}
 		if allFree(block) {
 			for _, port := range block {
 				portsTaken[port] = true
 			}
-			return nameserver, broker, nil
+			return nameserver, broker, grpc, nil
 		}
 	}
-	return 0, 0, errors.New("no free loopback ports found")
+	return 0, 0, 0, errors.New("no free loopback ports found")
 }
 
 func allFree(ports []int) bool {

@@ -1,7 +1,7 @@
 // Package remoting speaks just enough of the wire protocol to ask a server one question.
 //
-// The tests use it for what the Go client cannot answer: whether a topic has a route yet, and which
-// offset a group has committed.
+// The tests use it for what the official clients cannot do: ask whether a topic has a route yet and which
+// offset a group has committed, and create topics and groups of all kinds.
 package remoting
 
 import (
@@ -17,7 +17,10 @@ import (
 // Codes of the requests and answers the tests need.
 const (
 	QueryConsumerOffset = 14
+	createTopic         = 17
 	GetRouteByTopic     = 105
+	createGroup         = 200
+	ResetOffset         = 222
 
 	Success       = 0
 	TopicNotExist = 17
@@ -51,6 +54,10 @@ type requestHeader struct {
 
 // Call opens a connection, sends one request and returns the answer.
 func Call(address string, code int, fields map[string]string) (Reply, error) {
+	return callWithBody(address, code, fields, nil)
+}
+
+func callWithBody(address string, code int, fields map[string]string, body []byte) (Reply, error) {
 	connection, err := net.DialTimeout("tcp", address, callTimeout)
 	if err != nil {
 		return Reply{}, err
@@ -65,18 +72,18 @@ func Call(address string, code int, fields map[string]string) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
-	if _, err := connection.Write(frame(header)); err != nil {
+	if _, err := connection.Write(frame(header, body)); err != nil {
 		return Reply{}, err
 	}
 	return readReply(connection)
 }
 
-// frame puts the two length words before a JSON header. The serialize type in the top byte of the
-// second word is 0 for JSON.
-func frame(header []byte) []byte {
-	bytes := binary.BigEndian.AppendUint32(nil, uint32(4+len(header)))
+// frame puts the two length words before a JSON header and a body. The serialize type in the top byte
+// of the second word is 0 for JSON.
+func frame(header, body []byte) []byte {
+	bytes := binary.BigEndian.AppendUint32(nil, uint32(4+len(header)+len(body)))
 	bytes = binary.BigEndian.AppendUint32(bytes, uint32(len(header)))
-	return append(bytes, header...)
+	return append(append(bytes, header...), body...)
 }
 
 func readReply(stream io.Reader) (Reply, error) {

@@ -1,0 +1,3 @@
+module apogee.test/clients/acting
+
+go 1.25.0

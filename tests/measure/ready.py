@@ -67,7 +67,7 @@ def first_send(binary, folder):
     nameserver, broker = free_ports()
     started = time.perf_counter()
     process = subprocess.Popen([binary, "up", "--data-dir", folder, "--nameserver-port", str(nameserver),
-                                "--broker-port", str(broker)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                "--broker-port", str(broker), "--grpc-port", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = started + 20
     while True:
         try:

@@ -3,6 +3,7 @@
     main.py HOST:PORT
 """
 
+import asyncio
 import base64
 import itertools
 import json
@@ -17,6 +18,7 @@ from rocketmq import (
     SimpleConsumer, TransactionChecker, TransactionResolution,
 )
 from rocketmq.grpc_protocol import FilterType
+from rocketmq.v5.client.connection import RpcClient
 
 # By default a request may take three seconds. Many clients start at once here, and one whose first question for the route
 # takes longer ends its start with an error about something else.
@@ -95,6 +97,7 @@ class Actor:
         }
 
     def do(self, order):
+        lend_loop()
         try:
             report = self.orders[order["do"]](order)
             report = report if isinstance(report, dict) else {}
@@ -117,6 +120,7 @@ class Actor:
         self.start(order, PushConsumer(self.configuration, order["group"], listener, filters(order)))
 
     def start(self, order, client):
+        lend_loop()
         client.startup()
         self.clients[order["name"]] = client
 
@@ -150,6 +154,17 @@ class Actor:
     def change_invisible(self, order):
         seconds = order.get("invisible_ms", 0) // 1000
         self.clients[order["name"]].change_invisible_duration(self.received[order["receipt"]], seconds)
+
+
+def lend_loop():
+    """Makes the loop of the client that of the calling thread.
+
+    The client opens its telemetry stream in whichever thread sees the answer to its first question for a route. That is
+    the caller's if the answer is there before the client has looked away from the question, and then the stream fails
+    for want of a loop: a push consumer does not start, or the first send or receive of a topic fails.
+    """
+    if loop := RpcClient.get_channel_io_loop():
+        asyncio.set_event_loop(loop)
 
 
 def filters(order):

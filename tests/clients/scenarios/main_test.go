@@ -16,9 +16,9 @@ import (
 	"apogee.test/clients/scenarios/actor"
 )
 
-// Scenarios wait for timers of the clients and the broker rather than for a processor, so many more of
-// them may run at once than there are processors.
-const parallelTests = "40"
+// Scenarios wait for timers of the clients and the broker rather than for a processor, so more of them may run
+// at once than there are processors; not so many that a machine that others use as well makes clients late.
+const parallelTests = "20"
 
 // settings of the broker under test. Transactions are asked after sooner than by default, so that
 // nobody has to wait for half a minute.
@@ -59,6 +59,9 @@ func runTests(m *testing.M) int {
 		return fail(err)
 	}
 	code := m.Run()
+	if code != 0 {
+		showCompany()
+	}
 	stopCompany()
 	if output := shared.Output(); code != 0 && output != "" {
 		fmt.Fprintf(os.Stderr, "the shared broker said last:\n%s\n", output)
@@ -122,6 +125,15 @@ func start(who client, on *cluster.Cluster, name string, flags ...string) (*acto
 	environment := []string{"HOME=" + home}
 	command := append(append(slices.Clone(who.command), address), flags...)
 	return actor.Start(who.name, command, environment, filepath.Join(home, "stderr.log"))
+}
+
+// showCompany prints what the shared actors wrote, for scenarios that failed do not say whose doing it was.
+func showCompany() {
+	company.mutex.Lock()
+	defer company.mutex.Unlock()
+	for name, running := range company.actors {
+		fmt.Fprintf(os.Stderr, "%s said last:\n%s\n", name, running.Output())
+	}
 }
 
 func stopCompany() {

@@ -25,10 +25,6 @@ const (
 	// invisible is the shortest time for which servers must hide a received message.
 	invisible = 10 * time.Second
 
-	// earlier is how much earlier than the client had it the server may have given out a message. A virtual
-	// machine that has just started takes its time.
-	earlier = time.Second
-
 	// redelivery is the first entry of the table by which failed messages are delivered again.
 	redelivery = time.Second
 
@@ -373,6 +369,14 @@ func checkTimeAbout(t *testing.T, message actor.Message, due time.Time, earlier 
 		t.Errorf("%q came %v late", message.Text(), late)
 	}
 	t.Logf("%q: %v late", message.Text(), late)
+}
+
+// checkBack complains of a message that is back before its time or long after it. The server hid it at some time
+// between asked, when the consumer began to ask, and the time at which the client held it, which may be a while
+// later: a virtual machine that has just started takes its time.
+func checkBack(t *testing.T, again actor.Message, asked time.Time, held actor.Message, hiddenFor time.Duration) {
+	t.Helper()
+	checkTimeAbout(t, again, held.At().Add(hiddenFor), held.At().Sub(asked))
 }
 
 const pollInterval = 20 * time.Millisecond

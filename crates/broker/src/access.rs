@@ -26,6 +26,14 @@ pub enum AccessError {
     /// The topic may not be read.
     #[error("topic `{0}` may not be read")]
     TopicUnreadable(String),
+    /// An operator forbade the group to read the topic (request 353).
+    #[error("subscription group `{group}` may not read topic `{topic}`")]
+    TopicForbidden {
+        /// Group.
+        group: String,
+        /// Topic.
+        topic: String,
+    },
     /// The topic does not have that queue.
     #[error("queue {queue_id} of topic `{topic}` does not exist; it has {queues} to read")]
     NoSuchQueue {
@@ -45,6 +53,7 @@ impl AccessError {
             Self::BrokerUnreadable(_) => (ResponseCode::NO_PERMISSION, Some(1)),
             Self::GroupDisabled(_) => (ResponseCode::NO_PERMISSION, Some(2)),
             Self::TopicUnreadable(_) => (ResponseCode::NO_PERMISSION, Some(3)),
+            Self::TopicForbidden { .. } => (ResponseCode::NO_PERMISSION, Some(5)),
             Self::NoSuchGroup(_) => (ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, None),
             Self::NoSuchTopic(_) => (ResponseCode::TOPIC_NOT_EXIST, None),
             Self::NoSuchQueue { .. } => (ResponseCode::INVALID_PARAMETER, None),
@@ -74,6 +83,15 @@ pub fn readable_topic(broker: &Broker, topic: &str) -> Result<Arc<Topic>, Access
         return Err(AccessError::TopicUnreadable(topic.to_owned()));
     }
     Ok(found)
+}
+
+/// Makes sure that nobody forbade the group to read the topic.
+pub fn check_allowed(group: &GroupSettings, topic: &Topic) -> Result<(), AccessError> {
+    if group.forbidden_topics.contains(&topic.settings.name) {
+        let (group, topic) = (group.name.clone(), topic.settings.name.clone());
+        return Err(AccessError::TopicForbidden { group, topic });
+    }
+    Ok(())
 }
 
 /// Makes sure that a topic has that queue to read.

@@ -18,6 +18,7 @@ use crate::config::BrokerConfig;
 use crate::config::change::Changes;
 use crate::connections::Connections;
 use crate::counters::Counters;
+use crate::delay::by_topic::WaitingCounter;
 use crate::delivery::Deliveries;
 use crate::filter::CompiledFilters;
 use crate::groups::Groups;
@@ -89,6 +90,8 @@ pub struct Broker {
     pub delivery_pause_until_ms: AtomicI64,
     /// Delayed messages that cannot be delivered for a reason of their own, and when each is tried again.
     pub delivery_aside: Mutex<Vec<(i64, LogPosition)>>,
+    /// How many messages of each topic wait for their time.
+    pub waiting: WaitingCounter,
     /// Topics that are being deleted: none of them is created before that has ended.
     pub deleting: Mutex<HashSet<String>>,
     /// Somebody asked for old messages to be deleted before the hour for that.

@@ -4,6 +4,7 @@
 //! `broker/.../transaction/AbstractTransactionalMessageCheckListener.java`.
 
 mod by_id;
+mod resume;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,6 +32,7 @@ use crate::transactions::{Half, Step};
 use crate::writer::{Appends, Mark};
 
 pub use by_id::{DecisionById, decide_by_id};
+pub use resume::{ResumeError, resume};
 
 /// A decision about a half message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@
 //! waiting one and thereby settles it, so a crash can neither lose it nor deliver it twice.
 //! Sources: `broker/.../schedule/ScheduleMessageService.java`, `store/.../timer/TimerMessageStore.java`.
 
+pub mod by_topic;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! Source: `broker/.../subscription/SubscriptionGroupManager.java`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -61,6 +61,9 @@ pub struct GroupSettings {
     /// Attributes, without the sign of the request that set them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+    /// Topics that the group may not read.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub forbidden_topics: BTreeSet<String>,
 }
 
 impl GroupSettings {
@@ -81,6 +84,7 @@ impl GroupSettings {
             consume_timeout_minutes: 15,
             retry_policy: GroupRetryPolicy::default(),
             attributes: BTreeMap::new(),
+            forbidden_topics: BTreeSet::new(),
         }
     }
 
@@ -241,6 +245,23 @@ impl Groups {
     /// Creates or replaces a group whose settings were checked by [`check_settings`].
     pub fn put(&self, settings: GroupSettings, now_ms: i64) -> Arc<GroupSettings> {
         self.change(&mut self.write(), settings, now_ms)
+    }
+
+    /// Says whether a group may read a topic from now on. `false` when there is no such group.
+    pub fn allow_reading(&self, name: &str, topic: &str, allowed: bool, now_ms: i64) -> bool {
+        let mut table = self.write();
+        let Some(known) = table.get(name) else { return false };
+        if known.forbidden_topics.contains(topic) != allowed {
+            return true;
+        }
+        let mut settings = GroupSettings::clone(known);
+        if allowed {
+            settings.forbidden_topics.remove(topic);
+        } else {
+            settings.forbidden_topics.insert(topic.to_owned());
+        }
+        self.change(&mut table, settings, now_ms);
+        true
     }
 
     /// Forgets a group; says whether it was there.

@@ -176,6 +176,7 @@ pub fn pull(broker: &Broker, request: &PullRequest, out: &mut Vec<u8>) -> Result
     let topic = access::readable_topic(broker, &request.topic)?;
     access::check_queue(&topic, request.queue_id)?;
     let filter = filter_of(broker, request, group.consume_broadcast_enable)?;
+    access::check_allowed(&group, &topic)?;
     let mut pulled = Pulled {
         queue: None,
         found: Found::Empty,

@@ -526,7 +526,7 @@ impl Draft<'_> {
     }
 
     /// Adds the record as a half message.
-    fn push_half(self, broker: &Broker, stored: &mut Vec<u8>, appends: &mut Appends) -> Result<(), SendError> {
+    pub fn push_half(self, broker: &Broker, stored: &mut Vec<u8>, appends: &mut Appends) -> Result<(), SendError> {
         let given = Properties::new(stored);
         let immunity_ms = given
             .get(properties::CHECK_IMMUNITY_TIME_IN_SECONDS)

@@ -392,6 +392,22 @@ headers! {
         group: S<'a> = "group",
     }
 
+    /// UPDATE_AND_GET_GROUP_FORBIDDEN (353).
+    GroupMayRead<'a> {
+        /// Group.
+        group: S<'a> = "group",
+        /// Topic.
+        topic: S<'a> = "topic",
+        /// Whether the group may read the topic from now on; nothing is changed without it.
+        readable: Option<bool> = "readable",
+    }
+
+    /// RESUME_CHECK_HALF_MESSAGE (323).
+    ResumeCheck<'a> {
+        /// Offset message id of a half message that was given up.
+        msg_id: S<'a> = "msgId",
+    }
+
     /// DELETE_SUBSCRIPTIONGROUP (207).
     DeleteSubscriptionGroup<'a> {
         /// Group.

@@ -29,7 +29,7 @@ pub struct DecisionById<'a> {
 /// again for as long as the message is there, and hearing it again is no error. Of several that were sent with the same
 /// id the newest is meant; the others are dropped.
 pub fn decide_by_id(broker: &Broker, decision: &DecisionById<'_>, appends: &mut Appends) -> Result<(), DecideError> {
-    let halves = find(broker, decision)?;
+    let halves = find(broker, decision.group, decision.id)?;
     if halves.is_empty() {
         let (group, id) = (decision.group.to_owned(), decision.id.to_owned());
         return Err(DecideError::Unknown { group, id });
@@ -49,15 +49,15 @@ pub fn decide_by_id(broker: &Broker, decision: &DecisionById<'_>, appends: &mut 
     Ok(())
 }
 
-/// Positions and queue offsets of the half messages, the newest first.
-fn find(broker: &Broker, decision: &DecisionById<'_>) -> Result<Vec<(u64, u64)>, ReadError> {
+/// Positions and queue offsets of the half messages that a group sent with an id, the newest first.
+pub fn find(broker: &Broker, group: &str, id: &str) -> Result<Vec<(u64, u64)>, ReadError> {
     let mut bytes = Vec::new();
-    broker.log.query_key(names::HALF_TOPIC, decision.id, 0, i64::MAX, HALVES_MAX, &mut bytes)?;
+    broker.log.query_key(names::HALF_TOPIC, id, 0, i64::MAX, HALVES_MAX, &mut bytes)?;
     let mut halves = Vec::new();
     let mut rest = bytes.as_slice();
     while let Ok(record) = Record::parse(rest) {
-        let [id, group] = record.properties().get_many([properties::UNIQ_KEY, properties::PGROUP]);
-        if id == Some(decision.id) && group == Some(decision.group) {
+        let [its_id, its_group] = record.properties().get_many([properties::UNIQ_KEY, properties::PGROUP]);
+        if its_id == Some(id) && its_group == Some(group) {
             halves.push((record.position(), record.queue_offset()));
         }
         rest = &rest[record.size() as usize..];

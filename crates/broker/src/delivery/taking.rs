@@ -133,6 +133,7 @@ pub fn check(broker: &Broker, group: &str, topic: &str, queue_id: Option<i32>) -
         access::check_queue(&topic, queue_id)?;
     }
     let group = access::consuming_group(broker, group)?;
+    access::check_allowed(&group, &topic)?;
     let consumption = broker.deliveries.of(&group.name, &topic.settings.name);
     let ids = queue_id.map_or(0..topic.settings.read_queues, |id| id..id + 1);
     let queues = ids.map(|id| Ok((id, broker.queue_number(&topic, id)?))).collect::<Result<_, DefineError>>()?;

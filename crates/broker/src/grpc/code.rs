@@ -106,6 +106,7 @@ fn access_code(error: &AccessError) -> Code {
         AccessError::BrokerUnreadable(_)
         | AccessError::GroupDisabled(_)
         | AccessError::TopicUnreadable(_)
+        | AccessError::TopicForbidden { .. }
         | AccessError::NoSuchQueue { .. } => Code::Forbidden,
         AccessError::NoSuchGroup(_) => Code::ConsumerGroupNotFound,
         AccessError::NoSuchTopic(_) => Code::TopicNotFound,

@@ -60,7 +60,6 @@ fn missing(code: RequestCode) -> Option<&'static str> {
         Code::UPDATE_AND_CREATE_STATIC_TOPIC => "there are no static topics",
         Code::ADD_BROKER | Code::REMOVE_BROKER => "this broker runs in no container",
         Code::CHECK_ROCKSDB_CQ_WRITE_PROGRESS | Code::EXPORT_ROCKSDB_CONFIG_TO_JSON => "nothing is stored in RocksDB",
-        Code::GET_TIMER_METRICS => "messages that wait are not counted by topic",
         Code::POP_ROLLBACK => "popped messages have no records of their own",
         Code::POP_LITE_MESSAGE
         | Code::LITE_SUBSCRIPTION_CTL

@@ -1,5 +1,5 @@
 //! Requests that append to the log: SEND_MESSAGE (10, 310, 320), CONSUMER_SEND_MSG_BACK (36), END_TRANSACTION (37),
-//! RECALL_MESSAGE (370).
+//! RECALL_MESSAGE (370), RESUME_CHECK_HALF_MESSAGE (323).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::Codec;
 use protocol::header::Header;
 use protocol::message_id::OffsetMessageId;
-use protocol::requests::{ConsumerSendMsgBack, EndTransaction, RecallMessage, SendMessage};
+use protocol::requests::{ConsumerSendMsgBack, EndTransaction, RecallMessage, ResumeCheck, SendMessage};
 use protocol::sys_flag::SysFlag;
 use protocol::writer::FrameWriter;
 
@@ -39,6 +39,7 @@ pub fn is_appending(code: RequestCode) -> bool {
             | RequestCode::CONSUMER_SEND_MSG_BACK
             | RequestCode::END_TRANSACTION
             | RequestCode::RECALL_MESSAGE
+            | RequestCode::RESUME_CHECK_HALF_MESSAGE
     )
 }
 
@@ -97,6 +98,7 @@ impl AppendingTurn {
         let admitted = match RequestCode(call.header.code) {
             RequestCode::CONSUMER_SEND_MSG_BACK => self.admit_send_back(call),
             RequestCode::END_TRANSACTION => self.admit_decision(call),
+            RequestCode::RESUME_CHECK_HALF_MESSAGE => self.admit_resumption(call),
             RequestCode::RECALL_MESSAGE => return self.admit_recall(call),
             _ => return self.admit_send(call),
         };
@@ -182,6 +184,16 @@ impl AppendingTurn {
         send_back::send_back(call.broker, &request, &mut self.appends)
             .map_err(|error| Refusal::new(error.code(), error))?;
         call.broker.counters.sent_back.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn admit_resumption(&mut self, call: &Call<'_>) -> Result<bool, Refusal> {
+        let header: ResumeCheck<'_> = call.read()?;
+        let id = OffsetMessageId::parse(&header.msg_id).ok_or_else(|| {
+            Refusal::new(ResponseCode::SYSTEM_ERROR, format!("`{:.40}` is no offset message id", header.msg_id))
+        })?;
+        decide::resume(call.broker, id.position, &mut self.appends)
+            .map_err(|error| Refusal::new(error.code(), error))?;
         Ok(true)
     }
 

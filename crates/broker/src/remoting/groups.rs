@@ -1,14 +1,21 @@
-//! Settings of consumer groups: requests 200, 201, 207, 225, 352.
+//! Settings of consumer groups: requests 200, 201, 207, 225, 352, 353.
 
-use protocol::bodies::subscription_group::{SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupTable};
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::bodies::subscription_group::{
+    GroupForbidden, SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupTable,
+};
 use protocol::codes::ResponseCode;
 use protocol::lenient_json;
-use protocol::requests::{DeleteSubscriptionGroup, GetSubscriptionGroup};
+use protocol::requests::{DeleteSubscriptionGroup, GetSubscriptionGroup, GroupMayRead};
 
 use super::call::{Call, Refusal};
 use crate::broker::Broker;
 use crate::groups::{self, GroupError, GroupSettings};
 use crate::registration::wire_version;
+
+/// The bit that stands for a topic that may not be read, where a table of such bits is asked for.
+const NO_READING: i32 = 1 << 2;
 
 pub fn create(call: &mut Call<'_>) -> Result<(), Refusal> {
     let settings = check(call.broker, call.read_body()?)?;
@@ -29,7 +36,8 @@ pub fn create_many(call: &mut Call<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks what an operator wants of a group, and completes it with the attributes that the group has.
+/// Checks what an operator wants of a group, and completes it with the attributes and bans that the
+/// group has.
 fn check(broker: &Broker, wanted: SubscriptionGroupConfig) -> Result<GroupSettings, Refusal> {
     let refused = |error: GroupError| {
         let code = match error {
@@ -39,9 +47,10 @@ fn check(broker: &Broker, wanted: SubscriptionGroupConfig) -> Result<GroupSettin
         Refusal::new(code, error)
     };
     let known = broker.groups.get(&wanted.group_name);
-    let mut attributes = known.map(|group| group.attributes.clone()).unwrap_or_default();
+    let (mut attributes, forbidden_topics) =
+        known.map(|group| (group.attributes.clone(), group.forbidden_topics.clone())).unwrap_or_default();
     groups::change_attributes(&mut attributes, wanted.attributes.clone()).map_err(refused)?;
-    let settings = GroupSettings { attributes, ..settings(wanted) };
+    let settings = GroupSettings { attributes, forbidden_topics, ..settings(wanted) };
     groups::check_settings(&settings).map_err(refused)?;
     Ok(settings)
 }
@@ -58,10 +67,12 @@ pub fn delete(call: &mut Call<'_>) -> Result<(), Refusal> {
 
 pub fn all(call: &mut Call<'_>) -> Result<(), Refusal> {
     let groups = call.broker.groups.all();
+    let forbidden = groups.iter().filter(|(_, group)| !group.forbidden_topics.is_empty());
+    let bits = |group: &GroupSettings| group.forbidden_topics.iter().map(|topic| (topic.clone(), NO_READING)).collect();
     let table = SubscriptionGroupTable {
+        forbidden_table: forbidden.map(|(name, group)| (name.clone(), bits(group))).collect::<BTreeMap<_, _>>(),
         data_version: wire_version(call.broker.groups.version()),
         subscription_group_table: groups.into_iter().map(|(name, group)| (name, wire_group(&group))).collect(),
-        ..SubscriptionGroupTable::default()
     };
     call.answer_body(&lenient_json::to_vec(&table));
     Ok(())
@@ -71,11 +82,32 @@ pub fn one(call: &mut Call<'_>) -> Result<(), Refusal> {
     let header: GetSubscriptionGroup<'_> = call.read()?;
     let broker = call.broker;
     let Some(group) = broker.groups.get_or_create(&header.group, broker.clock.now_ms()) else {
-        let remark = format!("subscription group `{}` does not exist", header.group);
-        return Err(Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        return Err(no_such_group(&header.group));
     };
     call.answer_body(&lenient_json::to_vec(&wire_group(&group)));
     Ok(())
+}
+
+/// Forbids a group to read a topic, or allows it again, and tells which it is.
+pub fn may_read(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let header: GroupMayRead<'_> = call.read()?;
+    let (broker, now_ms) = (call.broker, call.broker.clock.now_ms());
+    if broker.groups.get_or_create(&header.group, now_ms).is_none() {
+        return Err(no_such_group(&header.group));
+    }
+    if let Some(readable) = header.readable {
+        broker.groups.allow_reading(&header.group, &header.topic, readable, now_ms);
+    }
+    let group = broker.groups.get(&header.group).ok_or_else(|| no_such_group(&header.group))?;
+    let readable = !group.forbidden_topics.contains(&*header.topic);
+    let body = GroupForbidden { group: header.group.into_owned(), readable, topic: header.topic.into_owned() };
+    call.answer_body(&lenient_json::to_vec(&body));
+    Ok(())
+}
+
+fn no_such_group(group: &str) -> Refusal {
+    let remark = format!("subscription group `{group}` does not exist");
+    Refusal::new(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
 }
 
 fn settings(body: SubscriptionGroupConfig) -> GroupSettings {
@@ -94,6 +126,7 @@ fn settings(body: SubscriptionGroupConfig) -> GroupSettings {
         consume_timeout_minutes: body.consume_timeout_minute,
         retry_policy: body.group_retry_policy,
         attributes: body.attributes,
+        forbidden_topics: BTreeSet::new(),
     }
 }
 

@@ -1,10 +1,10 @@
-//! What a copy of the broker would ask for: requests 45, 60, 907.
+//! What a copy of the broker would ask for: requests 45, 60, 61, 907.
 
 use std::collections::BTreeMap;
 
 use log::Boundary;
 use protocol::bodies::data_version::DataVersion;
-use protocol::bodies::replication::{DelayOffsets, ReplicationStatus, TimerCheckpoint};
+use protocol::bodies::replication::{DelayOffsets, ReplicationStatus, TimerCheckpoint, TimerMetric, TimerMetrics};
 use protocol::lenient_json;
 
 use super::call::{Call, Refusal};
@@ -58,6 +58,15 @@ pub fn timer_checkpoint(call: &mut Call<'_>) -> Result<(), Refusal> {
         version: version(broker),
     };
     call.answer_body(&checkpoint.to_bytes());
+    Ok(())
+}
+
+pub fn timer_metrics(call: &mut Call<'_>) -> Result<(), Refusal> {
+    let waiting = call.broker.waiting.get(call.broker);
+    let metric = |count: u64| TimerMetric { count: count as i64, time_stamp: waiting.counted_ms };
+    let counts = waiting.topics.iter().map(|(topic, count)| (topic.to_string(), metric(*count)));
+    let body = TimerMetrics { data_version: version(call.broker), timing_count: counts.collect() };
+    call.answer_body(&lenient_json::to_vec(&body));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use protocol::properties;
 use protocol::record::Record;
 
 use crate::broker::Broker;
+use crate::delay::by_topic::BOUNDS_S;
 
 const ENQUEUE_LAG: Family = Family::gauge(
     "rocketmq_timer_enqueue_lag",
@@ -24,6 +25,12 @@ const DEQUEUE_LATENCY: Family =
 const BACKLOG: Family = Family::gauge(
     "apogee_delay_backlog_messages",
     "Delayed messages by the hour in which they are due: 0 is this one, 24+ all from a day on",
+);
+const TIMING: Family =
+    Family::gauge("rocketmq_timing_messages", "Delayed messages that wait, by the topic they are for");
+const SNAPSHOT: Family = Family::gauge(
+    "rocketmq_timer_message_snapshot",
+    "Delayed messages that have to wait for so many seconds at most, and longer than for the bound before",
 );
 const HALF: Family = Family::gauge("rocketmq_half_messages", "Half messages without a decision");
 const OLDEST_HALF: Family =
@@ -48,6 +55,7 @@ const READS_MAX: usize = 2_000;
 pub fn write(broker: &Broker, half_topics: &mut HashMap<u64, String>, page: &mut Page) {
     let now_ms = broker.clock.now_ms();
     write_delayed(&broker.log.due_backlog(now_ms), now_ms, page);
+    write_waiting(broker, page);
     write_halves(broker, half_topics, now_ms, page);
     let times = &broker.counters.wait_times;
     page.family(&DELAY, |series| series.histogram(&[], &times.delay));
@@ -65,6 +73,18 @@ fn write_delayed(backlog: &DueBacklog, now_ms: i64, page: &mut Page) {
         for (hour, count) in hours.iter().enumerate() {
             let name = if hour as i64 == HOURS { format!("{HOURS}+") } else { hour.to_string() };
             series.value(&[("due_hour", &name)], *count);
+        }
+    });
+}
+
+fn write_waiting(broker: &Broker, page: &mut Page) {
+    let waiting = broker.waiting.get(broker);
+    // What waits for a topic that was deleted makes the topic again when it is due, and counts then.
+    let topics = waiting.topics.iter().filter(|(topic, _)| broker.topics.get(topic).is_some());
+    page.family(&TIMING, |series| topics.clone().for_each(|(topic, count)| series.value(&[("topic", topic)], *count)));
+    page.family(&SNAPSHOT, |series| {
+        for (bound_s, count) in BOUNDS_S.iter().zip(waiting.by_bound) {
+            series.value(&[("timer_bound_s", &bound_s.to_string())], count);
         }
     });
 }

@@ -17,6 +17,7 @@ use crate::config::change::{self, Changes};
 use crate::config::{BrokerConfig, Flush};
 use crate::connections::Connections;
 use crate::counters::Counters;
+use crate::delay::by_topic::WaitingCounter;
 use crate::delivery::Deliveries;
 use crate::filter::CompiledFilters;
 use crate::groups::Groups;
@@ -161,6 +162,7 @@ fn assemble(config: BrokerConfig, machine: Machine, opened: Opened, meta: Meta, 
         due: watchers.due,
         delivery_pause_until_ms: AtomicI64::new(0),
         delivery_aside: Mutex::default(),
+        waiting: WaitingCounter::default(),
         deleting: Mutex::default(),
         clean_now: AtomicBool::new(false),
         registrations: Arc::new(Registrations::default()),

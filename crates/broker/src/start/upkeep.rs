@@ -98,6 +98,7 @@ impl Upkeep {
             self.sample_ms = now_ms;
             stats::sample(broker, now_ms);
         }
+        broker.waiting.count_much(broker);
         let asked = broker.clean_now.swap(false, Ordering::Relaxed);
         if asked || now_ms - self.clean_ms >= CLEAN_PERIOD_MS || now_ms < self.clean_ms {
             self.clean_ms = now_ms;

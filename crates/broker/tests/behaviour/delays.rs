@@ -1,15 +1,17 @@
 //! Messages that are due later.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use protocol::bodies::replication::TimerMetrics;
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::properties;
-use protocol::requests::SendMessage;
+use protocol::requests::{RecallMessage, SendMessage};
 
 use crate::chance::Chance;
-use crate::requests::{Client, message};
-use crate::running::{broker, broker_with};
-use crate::waiting::{now_ms, pause};
+use crate::requests::{Client, NoFields, message};
+use crate::running::{Running, broker, broker_with};
+use crate::waiting::{now_ms, pause, until};
 
 /// Waits until everything that was due before has been delivered: sends a message that is due a little later, and
 /// waits for it.
@@ -230,4 +232,40 @@ fn a_delayed_message_of_a_topic_that_was_deleted_makes_the_topic_again() {
     wait_for_the_deliveries_before(&mut client);
     crate::waiting::until("the delivery", || (client.max_offset("orders", 0) == 1).then_some(()));
     assert_eq!(client.bodies_of("orders", 0), ["late"]);
+}
+
+#[test]
+fn messages_that_wait_are_told_by_topic_after_deliveries_recalls_stops_and_crashes() {
+    let mut broker = broker();
+    let mut client = broker.client();
+    client.create_topic("orders", 1);
+    client.create_topic("bills", 1);
+    let far = [(properties::TIMER_DELAY_SEC, "7000")];
+    let sent = client.ask(RequestCode::SEND_MESSAGE_V2, &message("orders", 0, &far), b"recalled");
+    let handle = sent.expect(ResponseCode::SUCCESS).field("recallHandle").to_owned();
+    let recall = RecallMessage { producer_group: None, topic: "orders".into(), recall_handle: handle.into() };
+    assert_eq!(counts(&mut client), BTreeMap::from([("orders".to_owned(), 1)]));
+    client.ask(RequestCode::RECALL_MESSAGE, &recall, b"").expect(ResponseCode::SUCCESS);
+    assert_eq!(counts(&mut client), BTreeMap::new());
+    for delay in [[(properties::TIMER_DELAY_MS, "50")], far, [(properties::DELAY, "5")]] {
+        client.send_with("bills", 0, "late", &delay);
+    }
+    client.send_with("orders", 0, "far", &far);
+    wait_for_the_deliveries_before(&mut client);
+    let bills = |broker: &Running| counts(&mut broker.client()).get("bills").copied();
+    // Level 5 of this broker lasts 400 ms.
+    until("deliveries", || (bills(&broker) == Some(1)).then_some(()));
+    let expected = BTreeMap::from([("bills".to_owned(), 1), ("orders".to_owned(), 1)]);
+    assert_eq!(counts(&mut client), expected);
+    assert_eq!(counts(&mut broker.crashed().client()), expected);
+    broker = broker.restarted();
+    assert_eq!(counts(&mut broker.client()), expected);
+}
+
+/// Messages that wait, by topic.
+#[track_caller]
+fn counts(client: &mut Client) -> BTreeMap<String, i64> {
+    let answer = client.ask(RequestCode::GET_TIMER_METRICS, &NoFields, b"").expect(ResponseCode::SUCCESS);
+    let metrics: TimerMetrics = protocol::lenient_json::from_slice(&answer.body).unwrap();
+    metrics.timing_count.into_iter().map(|(topic, metric)| (topic, metric.count)).collect()
 }

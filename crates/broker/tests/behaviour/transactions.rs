@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::codes::{RequestCode, ResponseCode};
 use protocol::message_id::OffsetMessageId;
 use protocol::properties;
-use protocol::requests::EndTransaction;
+use protocol::requests::{EndTransaction, ResumeCheck};
 
 use crate::membership::{beat, producer};
 use crate::requests::{COMMIT, Came, Client, Placed, ROLLBACK, UNKNOWN, decision, pull};
@@ -343,4 +343,41 @@ fn a_rollback_answers_and_is_not_asked_about() {
     drop(client);
     check_nothing_waits(&broker);
     assert_eq!(broker.client().bodies_of("orders", 0).len(), 0);
+}
+
+#[test]
+fn a_half_message_that_was_given_up_is_asked_about_once_more_when_an_operator_wants_it() {
+    let broker = asking_broker(1);
+    let mut client = live_producer(&broker);
+    client.create_topic("orders", 1);
+    let half = client.half(GROUP, "orders", "paid", &[(properties::UNIQ_KEY, "U"), (properties::TAGS, "t")]);
+    assert_eq!(asked(&client.pushed()), (half, 1));
+    // It waits where it is, and is asked about for the first time again.
+    resume(&mut client, half.position).expect(ResponseCode::SUCCESS);
+    assert_eq!(asked(&client.pushed()), (half, 1));
+    until("giving the message up", || broker.inside().broker.topics.get(GIVEN_UP));
+    let given_up = client.wait_for(GIVEN_UP, 0, 0, 1)[0].position;
+    resume(&mut client, half.position).expect(ResponseCode::SYSTEM_ERROR);
+    resume(&mut client, given_up).expect(ResponseCode::SUCCESS);
+    let (again, number) = asked(&client.pushed());
+    assert!(half.position < again.position && half.queue_offset < again.queue_offset && number == 1);
+    resume(&mut client, given_up).expect(ResponseCode::SYSTEM_ERROR);
+    let broker = broker.crashed();
+    let mut client = live_producer(&broker);
+    client.decide(&answer_to_question(again, COMMIT)).expect(ResponseCode::SUCCESS);
+    let message = &client.wait_for("orders", 0, 0, 1)[0];
+    assert_eq!((message.body.as_str(), message.property(properties::TAGS)), ("paid", "t"));
+    for gone in [properties::REAL_TOPIC, properties::REAL_QID] {
+        assert_eq!(message.property(gone), "", "{gone}");
+    }
+    resume(&mut client, message.position).expect(ResponseCode::SYSTEM_ERROR);
+    resume(&mut client, i64::MAX).expect(ResponseCode::SYSTEM_ERROR);
+    let header = ResumeCheck { msg_id: "no id".into() };
+    client.ask(RequestCode::RESUME_CHECK_HALF_MESSAGE, &header, b"").expect(ResponseCode::SYSTEM_ERROR);
+}
+
+fn resume(client: &mut Client, position: i64) -> Came {
+    let id = OffsetMessageId { host: ([127, 0, 0, 1], 10911).into(), position: position as u64 };
+    let header = ResumeCheck { msg_id: id.to_string().into() };
+    client.ask(RequestCode::RESUME_CHECK_HALF_MESSAGE, &header, b"")
 }

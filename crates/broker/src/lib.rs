@@ -44,6 +44,7 @@ pub mod send;
 pub mod send_back;
 pub mod series;
 pub mod sessions;
+pub mod slow_pulls;
 pub mod start;
 pub mod stats;
 pub mod sync;

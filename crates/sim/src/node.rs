@@ -12,7 +12,7 @@ use broker::clock::Clock;
 use broker::config::{BrokerConfig, Flush};
 use broker::delivery::expiry;
 use broker::meta::{Meta, MetaWork};
-use broker::remoting::{RemotingDoor, answer_ready_pops, answer_ready_pulls};
+use broker::remoting::{RemotingDoor, answer_ready_pops, answer_ready_pulls, answer_slow_pulls_here};
 use broker::start::upkeep::{self, Ticks, Upkeep};
 use broker::start::{Machine, open};
 use broker::{decide, delay};
@@ -38,6 +38,8 @@ pub struct Setting {
     pub segment_bytes: u64,
     /// Age after which messages may be deleted.
     pub retention: Option<Duration>,
+    /// Whether whoever reads has to wait for the disk.
+    is_cold: bool,
     sizes: LogConfig,
 }
 
@@ -57,6 +59,7 @@ impl Setting {
                 spare_segments: rng.usize(0..3),
                 ..LogConfig::default()
             },
+            is_cold: rng.u8(..3) == 0,
         }
     }
 }
@@ -122,11 +125,13 @@ impl Node {
             sync_flush_timeout: Duration::from_secs(2).into(),
             ..BrokerConfig::default()
         };
+        let disk = MemoryDisk::new();
+        disk.set_cold(setting.is_cold);
         Node {
             config,
             setting,
             address,
-            disk: MemoryDisk::new(),
+            disk,
             metadata: Metadata::default(),
             clock_ms: Arc::new(AtomicI64::new(CLOCK_START_MS)),
             clock_skew_ms: 0,
@@ -287,6 +292,7 @@ impl Process {
     /// is more of it.
     pub fn answer_pulls(&self) -> Duration {
         loop {
+            answer_slow_pulls_here(&self.broker);
             let wait = answer_ready_pulls(&self.broker).min(expiry::expire_due(&self.broker));
             let more_pops = answer_ready_pops(&self.broker);
             if !wait.is_zero() && !more_pops {

@@ -4,9 +4,11 @@
 
 mod admin;
 mod bad_input;
+mod by_hand;
 mod calls;
 mod clock;
 mod codes;
+mod cold_pulls;
 mod flush_of_topic;
 mod grpc_door;
 mod recording;

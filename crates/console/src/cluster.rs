@@ -22,6 +22,7 @@ use brokers::{BrokerAt, Brokers};
 use catalog::Catalog;
 use consumption::{Consumption, Membership, Producers, Progress};
 use kept::Kept;
+use messages::Scanned;
 use reach::Reach;
 use series::Series;
 use topics::{Readers, TopicHoldings};
@@ -35,6 +36,12 @@ const SINGLES_MAX: usize = 4096;
 
 /// Age at which an answer is dropped that nobody asks for any more.
 const UNUSED_MAX: Duration = Duration::from_secs(30);
+
+/// Time between two looks at the end of a topic.
+pub const TAIL_STEP: Duration = Duration::from_secs(2);
+
+/// Ends of topics that are kept at most; each holds messages with their bodies.
+const TAILS_MAX: usize = 16;
 
 /// One cluster, seen through its nameservers.
 #[derive(Debug)]
@@ -52,6 +59,7 @@ pub struct Cluster {
     readers: Kept<String, Readers>,
     progress: Kept<String, Progress>,
     members: Kept<String, Membership>,
+    tails: Kept<String, Scanned>,
     /// Figures of the last hour.
     pub series: Series,
 }
@@ -76,6 +84,7 @@ impl Cluster {
             readers: Kept::new(Duration::from_secs(5), SINGLES_MAX),
             progress: Kept::new(Duration::from_secs(2), SINGLES_MAX),
             members: Kept::new(Duration::from_secs(5), SINGLES_MAX),
+            tails: Kept::new(TAIL_STEP, TAILS_MAX),
             series: Series::default(),
         }
     }
@@ -142,6 +151,11 @@ impl Cluster {
         self.members.get(&group.to_owned(), fetch).await
     }
 
+    /// The newest messages of a topic; one reading serves all who watch.
+    pub async fn tail(&self, topic: &str) -> Arc<Scanned> {
+        self.tails.get(&topic.to_owned(), self.fetch_tail(topic)).await
+    }
+
     /// Forgets what is kept, after something was changed: the next page shows it.
     pub fn forget(&self) {
         self.brokers.forget();
@@ -152,6 +166,7 @@ impl Cluster {
         self.readers.forget();
         self.progress.forget();
         self.members.forget();
+        self.tails.forget();
     }
 
     /// Forgets what nobody has asked for lately: a console that nobody looks at stays small.
@@ -162,6 +177,7 @@ impl Cluster {
         self.readers.forget_older(UNUSED_MAX);
         self.progress.forget_older(UNUSED_MAX);
         self.members.forget_older(UNUSED_MAX);
+        self.tails.forget_older(UNUSED_MAX);
     }
 
     /// Asks every one of `brokers` the same at a time; answers in their order.

@@ -1,9 +1,11 @@
 //! What the console says, in each of its languages. A text that lacks one of them does not compile.
 
+mod doctor;
 mod messages;
 mod operations;
 mod overview;
 mod shell;
+mod tail;
 mod topics;
 
 /// A language of the console.
@@ -99,7 +101,15 @@ mod tests {
 
     #[test]
     fn every_text_says_something_in_both_languages_with_the_same_places_for_values() {
-        let tables = [messages::TABLE, operations::TABLE, overview::TABLE, shell::TABLE, topics::TABLE];
+        let tables = [
+            doctor::TABLE,
+            messages::TABLE,
+            operations::TABLE,
+            overview::TABLE,
+            shell::TABLE,
+            tail::TABLE,
+            topics::TABLE,
+        ];
         for (name, english, chinese) in tables.into_iter().flatten() {
             assert!(!english.trim().is_empty() && !chinese.trim().is_empty(), "{name} is empty");
             assert_eq!(english.matches("{}").count(), chinese.matches("{}").count(), "{name}");

@@ -26,6 +26,8 @@ pub enum Section {
     Clients,
     /// `/cluster`
     Cluster,
+    /// `/doctor`
+    Doctor,
     /// `/settings`
     Settings,
     /// Somewhere else.

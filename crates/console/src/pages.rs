@@ -3,6 +3,7 @@
 pub mod brokers;
 pub mod clients;
 pub mod dead_letters;
+pub mod doctor;
 pub mod group_changes;
 pub mod groups;
 pub mod health;
@@ -14,6 +15,7 @@ pub mod preferences;
 pub mod publish;
 pub mod reset;
 pub mod settings;
+pub mod tail;
 pub mod topic_changes;
 pub mod topics;
 

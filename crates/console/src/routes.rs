@@ -9,8 +9,8 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::pages::{
-    brokers, clients, dead_letters, group_changes, groups, health, login, message, messages, overview, preferences,
-    publish, reset, settings, topic_changes, topics,
+    brokers, clients, dead_letters, doctor, group_changes, groups, health, login, message, messages, overview,
+    preferences, publish, reset, settings, tail, topic_changes, topics,
 };
 use crate::{api, assets, door, live};
 
@@ -44,6 +44,7 @@ pub fn pages(app: &Arc<App>) -> Router {
         .route("/topics/{topic}/edit", get(topic_changes::edit).post(topic_changes::change))
         .route("/topics/{topic}/delete", get(topic_changes::ask_delete).post(topic_changes::delete))
         .route("/topics/{topic}/publish", get(publish::form).post(publish::send))
+        .route("/topics/{topic}/tail", get(tail::page))
         .route("/groups", get(groups::list))
         .route("/groups/new", get(group_changes::new).post(group_changes::create))
         .route("/groups/{group}", get(groups::one))
@@ -59,6 +60,7 @@ pub fn pages(app: &Arc<App>) -> Router {
         .route("/cluster", get(brokers::list))
         .route("/brokers/{name}/{id}", get(brokers::one))
         .route("/brokers/{name}/{id}/settings/{key}", get(brokers::edit).post(brokers::change))
+        .route("/doctor", get(doctor::page))
         .route("/search", get(overview::find))
         .route("/settings", get(settings::page))
         .route("/settings/password", post(settings::change_password))

@@ -70,6 +70,21 @@ impl Runtime {
         self.number("bootTimestamp").filter(|time| 0 < *time)
     }
 
+    /// What the broker's clock says, to the second: when it started and how long that is ago, both by that clock.
+    pub fn clock_ms(&self) -> Option<i64> {
+        let text = self.0.get("runtime")?;
+        let parts: Vec<i64> = text
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|part| !part.is_empty())
+            .map(|part| part.parse().ok())
+            .collect::<Option<_>>()?;
+        let [days, hours, minutes, seconds]: [i64; 4] = parts.try_into().ok()?;
+        let age_ms = [(days, 86_400_000), (hours, 3_600_000), (minutes, 60_000), (seconds, 1000)]
+            .into_iter()
+            .try_fold(0_i64, |sum, (count, unit): (i64, i64)| sum.checked_add(count.checked_mul(unit)?))?;
+        self.started_ms()?.checked_add(age_ms)
+    }
+
     /// Store time of the oldest message that is kept, in milliseconds since 1970.
     pub fn earliest_message_ms(&self) -> Option<i64> {
         self.number("earliestMessageTimeStamp").filter(|time| 0 < *time)
@@ -224,6 +239,15 @@ mod tests {
         assert_eq!((told.in_per_second(), told.disk_used(), told.started_ms()), (Some(12.5), Some(0.42), Some(5)));
         let odd = runtime(&[("putTps", "many"), ("commitLogDiskRatio", "-1"), ("earliestMessageTimeStamp", "-1")]);
         assert_eq!((odd.in_per_second(), odd.disk_used(), odd.earliest_message_ms()), (None, None, None));
+    }
+
+    #[test]
+    fn a_clock_is_read_from_start_and_age() {
+        let of = |text: &str| runtime(&[("bootTimestamp", "1000"), ("runtime", text)]).clock_ms();
+        assert_eq!(of("[ 1 days, 2 hours, 3 minutes, 4 seconds ]"), Some(1000 + 93_784_000));
+        for odd in ["", "[ 1 days ]", "[ 1 days, 2 hours, 3 minutes, 99999999999999999999 seconds ]"] {
+            assert_eq!(of(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Finding messages: by id and key through the brokers' indexes, by place and time through the queues.
 
 mod scan;
+pub mod tail;
 
 use std::borrow::Cow;
 

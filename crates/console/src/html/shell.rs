@@ -102,6 +102,7 @@ fn rail(viewer: &Viewer, here: Section) -> Markup {
         (Section::DeadLetters, &["dead-letters"], language.dead_letters(), ICON_DEAD),
         (Section::Clients, &["clients"], language.clients(), ICON_CLIENTS),
         (Section::Cluster, &["cluster"], language.cluster(), ICON_CLUSTER),
+        (Section::Doctor, &["doctor"], language.doctor(), ICON_DOCTOR),
         (Section::Settings, &["settings"], language.settings(), ICON_SETTINGS),
     ];
     html! {
@@ -131,6 +132,7 @@ const ICON_MESSAGES: &str = "M3 5h14v10H3zM3 5.500l7 5.500 7-5.500";
 const ICON_DEAD: &str = "M4 7h12l-1 10H5zM3 7h14M8 7V4h4v3M8.500 10v4M11.500 10v4";
 const ICON_CLIENTS: &str = "M3 4h14v9H3zM7 17h6M10 13v4";
 const ICON_CLUSTER: &str = "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.01M6 13.500h.01";
+const ICON_DOCTOR: &str = "M2.500 10h4l2-5 3 10 2-5h4";
 const ICON_SETTINGS: &str = "M3 6h8M15 6h2M3 14h2M9 14h8M13 4v4M7 12v4";
 
 fn top_bar(viewer: &Viewer) -> Markup {

@@ -189,6 +189,7 @@ pub async fn one(
     let links = &viewer.links;
     let actions = html! {
         a.button href=(links.with(&["messages"], &[("topic", &name)])) { (language.look_at_messages()) }
+        a.button href=(links.to(&["topics", &name, "tail"])) { (language.watch()) }
         (action(&viewer, Role::Operator, "primary", &links.to(&["topics", &name, "publish"]), language.publish()))
         (action(&viewer, Role::Operator, "", &links.to(&["topics", &name, "edit"]), language.edit()))
         (action(&viewer, Role::Admin, "danger", &links.to(&["topics", &name, "delete"]), language.delete()))

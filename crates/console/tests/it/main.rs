@@ -5,4 +5,6 @@ mod access;
 mod api;
 mod browser;
 mod cluster;
+mod doctor;
 mod pages;
+mod tail;

@@ -9,7 +9,8 @@ use crate::browser::Browser;
 use crate::cluster::{ESCAPED, MESSAGE_ID, SCRIPT, Scene};
 
 /// All pages without parameters in their path.
-const LISTS: [&str; 8] = ["/", "/topics", "/groups", "/messages", "/dead-letters", "/clients", "/cluster", "/settings"];
+const LISTS: [&str; 9] =
+    ["/", "/topics", "/groups", "/messages", "/dead-letters", "/clients", "/cluster", "/doctor", "/settings"];
 
 fn usual() -> Scene {
     Scene::new(|_| None)

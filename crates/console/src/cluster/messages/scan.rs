@@ -39,7 +39,7 @@ impl Filter {
         self.queue.as_ref().is_none_or(|(broker, id)| *broker == queue.broker && *id == queue.queue_id)
     }
 
-    fn passes(&self, message: &StoredMessage) -> bool {
+    pub(super) fn passes(&self, message: &StoredMessage) -> bool {
         let Some(text) = &self.text else { return true };
         let received = &message.received;
         contains(&received.body, text.as_bytes())

@@ -4,12 +4,13 @@ use std::io::Write;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use client::{Consumer, ConsumerOptions, Received, StartFrom, calendar};
+use client::{Consumer, ConsumerOptions, Received, StartFrom};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::cluster;
 use crate::command_line::Access;
+use crate::mqadmin::times;
 use crate::output::{self, Format};
 
 /// Flags of `consume`.
@@ -106,7 +107,7 @@ fn body_line(body: &[u8]) -> std::io::Result<()> {
 fn text(message: &Received) -> String {
     let mut line = format!(
         "{}  {}/{} #{}",
-        calendar::text_of_ms(message.store_timestamp_ms),
+        times::text(message.store_timestamp_ms),
         message.broker,
         message.queue_id,
         message.offset

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use client::admin::QueueProgress;
-use client::calendar;
 use protocol::bodies::subscription_group::{
     CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, RetryPolicyKind, SubscriptionGroupConfig,
 };
@@ -14,6 +13,7 @@ use serde::Serialize;
 
 use crate::cluster;
 use crate::command_line::Access;
+use crate::mqadmin::times;
 use crate::nouns::{self, Verb};
 use crate::output::{self, Align, Format, Table, grouped};
 use crate::topic::{name_and_value, names, places};
@@ -232,7 +232,7 @@ async fn progress(group: &str, access: &Access) -> anyhow::Result<()> {
             line.end.to_string(),
             line.committed.to_string(),
             line.lag.to_string(),
-            line.last_consumed_ms.map(calendar::text_of_ms).unwrap_or_else(|| "-".to_owned()),
+            line.last_consumed_ms.map(times::text).unwrap_or_else(|| "-".to_owned()),
         ]);
     }
     table.print()?;

@@ -13,6 +13,7 @@ mod output;
 mod roles;
 mod send;
 mod topic;
+mod zone;
 
 use std::io;
 use std::io::Write;

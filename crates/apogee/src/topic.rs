@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use client::admin::{Master, NewTopic, QueueStats};
-use client::calendar;
 use serde::Serialize;
 
 use crate::cluster;
 use crate::command_line::Access;
+use crate::mqadmin::times;
 use crate::nouns::{self, Verb};
 use crate::output::{self, Align, Format, Table, grouped};
 
@@ -262,7 +262,7 @@ async fn stats(topic: &str, access: &Access) -> anyhow::Result<()> {
             line.min_offset.to_string(),
             line.max_offset.to_string(),
             line.messages.to_string(),
-            line.last_stored_ms.map(calendar::text_of_ms).unwrap_or_else(|| "-".to_owned()),
+            line.last_stored_ms.map(times::text).unwrap_or_else(|| "-".to_owned()),
         ]);
     }
     table.print()?;

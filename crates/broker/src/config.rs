@@ -9,6 +9,7 @@ pub mod live;
 pub mod load;
 pub mod print;
 
+use client::zone::Zone;
 use exporting::Exporting;
 use live::{Hours, Live};
 use std::net::IpAddr;
@@ -82,6 +83,9 @@ pub struct BrokerConfig {
     pub segment_bytes: u64,
     /// Age after which messages may be deleted (`fileReservedTime`, in hours there).
     pub retention: Live<Duration>,
+    /// Time zone of the hours of [`Self::delete_hours`], and of midnight in statistics. Not in the file: as for a stock
+    /// broker it is that of the machine (TZ).
+    pub zone: Zone,
     /// Hours of the day at which expired files are deleted (`deleteWhen`, separated by `;`).
     pub delete_hours: Live<Hours>,
     /// Share of the disk, in percent, above which expired files are deleted at any hour (`diskMaxUsedSpaceRatio`).
@@ -189,6 +193,7 @@ impl Default for BrokerConfig {
             sync_flush_timeout: Duration::from_secs(5).into(),
             segment_bytes: 1 << 30,
             retention: Duration::from_secs(72 * 3600).into(),
+            zone: Zone::utc(),
             delete_hours: Hours::from_iter([4]).into(),
             disk_max_used_percent: 75.into(),
             delay_levels: DEFAULT_LEVELS_S.into_iter().map(Duration::from_secs).collect(),

@@ -66,7 +66,7 @@ pub fn sample(broker: &Broker, now_ms: i64) {
     let mut totals = broker.stats.totals();
     totals.put.sample(now_ms, put);
     totals.got.sample(now_ms, got);
-    totals.mornings.sample(now_ms, [put.messages, got.messages]);
+    totals.mornings.sample(broker.config.zone.local_ms(now_ms), [put.messages, got.messages]);
     drop(totals);
     broker.writer.append_times().cut(now_ms);
     for topic in broker.topics.list() {

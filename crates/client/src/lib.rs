@@ -24,6 +24,7 @@ pub mod route;
 )]
 pub mod stand_in;
 pub mod unique_ids;
+pub mod zone;
 
 pub use admin::Admin;
 pub use connections::Connections;

@@ -1,26 +1,42 @@
-//! Times as the official tool reads and prints them. All are UTC; the official tool prints those of its own zone.
+//! Times as the official tool reads and prints them, in the zone of this process as it does.
 
 use client::calendar::{self, DAY_MS, Date};
+use client::zone::Zone;
+
+use crate::zone;
+
+/// `2026-11-25 04:48:17.551`.
+pub fn text(time_ms: i64) -> String {
+    text_in(zone::of_tools(), time_ms)
+}
+
+fn text_in(zone: &Zone, time_ms: i64) -> String {
+    calendar::text_of_ms(zone.local_ms(time_ms))
+}
 
 /// `2026-11-25 04:48:17,551`.
 pub fn with_ms(time_ms: i64) -> String {
-    calendar::text_of_ms(time_ms).replace('.', ",")
+    text(time_ms).replace('.', ",")
 }
 
 /// `2026-11-25 04:48:17`.
 pub fn with_seconds(time_ms: i64) -> String {
-    let mut text = calendar::text_of_ms(time_ms);
+    let mut text = text(time_ms);
     text.truncate(text.len() - 4);
     text
 }
 
 /// `20261125044817551`.
 pub fn digits(time_ms: i64) -> String {
-    calendar::text_of_ms(time_ms).chars().filter(char::is_ascii_digit).collect()
+    text(time_ms).chars().filter(char::is_ascii_digit).collect()
 }
 
 /// Reads `now`, milliseconds since 1970, `yyyy-MM-dd#HH:mm:ss:SSS`, or a time back from now such as `-15m`.
 pub fn parse(text: &str, now_ms: i64) -> Result<i64, String> {
+    parse_in(zone::of_tools(), text, now_ms)
+}
+
+fn parse_in(zone: &Zone, text: &str, now_ms: i64) -> Result<i64, String> {
     if text == "now" {
         return Ok(now_ms);
     }
@@ -30,7 +46,7 @@ pub fn parse(text: &str, now_ms: i64) -> Result<i64, String> {
     if let Some(back) = text.strip_prefix('-').and_then(duration_ms) {
         return Ok(now_ms - back);
     }
-    calendar_time(text).ok_or_else(|| {
+    calendar_time(text).map(|local_ms| zone.time_ms(local_ms)).ok_or_else(|| {
         format!("`{text}` is no time: expected `now`, milliseconds since 1970, yyyy-MM-dd#HH:mm:ss:SSS, or -15m")
     })
 }
@@ -48,6 +64,7 @@ pub fn duration_ms(text: &str) -> Option<i64> {
     number.parse::<i64>().ok().filter(|number| *number >= 0)?.checked_mul(unit_ms)
 }
 
+/// What a clock shows at that time, in milliseconds since it showed the beginning of 1970.
 fn calendar_time(text: &str) -> Option<i64> {
     let (date, time) = text.split_once('#')?;
     let date: Vec<u32> = date.split('-').map(|part| part.parse().ok()).collect::<Option<_>>()?;
@@ -73,9 +90,10 @@ mod tests {
 
     #[test]
     fn times_are_printed_in_the_official_forms() {
-        assert_eq!(with_ms(1_795_582_097_551), "2026-11-25 04:48:17,551");
-        assert_eq!(with_seconds(1_795_582_097_551), "2026-11-25 04:48:17");
-        assert_eq!(digits(1_795_582_097_551), "20261125044817551");
+        let text = text(1_795_582_097_551);
+        assert_eq!(with_ms(1_795_582_097_551), text.replace('.', ","));
+        assert_eq!(with_seconds(1_795_582_097_551), text[..19]);
+        assert_eq!(digits(1_795_582_097_551), text.replace(['-', ' ', ':', '.'], ""));
     }
 
     #[test]
@@ -90,11 +108,18 @@ mod tests {
             ("-15m", 100_000),
             ("-1", -1),
         ] {
-            assert_eq!(parse(text, 1_000_000), Ok(expected), "{text}");
+            assert_eq!(parse_in(&Zone::utc(), text, 1_000_000), Ok(expected), "{text}");
         }
         for text in ["", "yesterday", "2026-02-30#00:00:00:000", "2026-11-25#24:00:00:000", "2026-11-25", "-x"] {
             assert!(parse(text, 0).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn times_are_those_of_the_zone() {
+        let zone = Zone::named("Asia/Shanghai", "TZ").unwrap();
+        assert_eq!(text_in(&zone, 1_795_582_097_551), "2026-11-25 12:48:17.551");
+        assert_eq!(parse_in(&zone, "2026-11-25#12:48:17:551", 0), Ok(1_795_582_097_551));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{data_dir, open_files, run_as, settings_json, variables};
 use crate::command_line::Access;
 use crate::output;
 use crate::topic::name_and_value;
+use crate::zone;
 
 /// Flags of `broker`.
 #[derive(Debug, Args)]
@@ -89,7 +90,11 @@ impl Running {
 }
 
 /// Starts a broker; an error about a port names `port_flag`, with which another one is chosen.
-pub fn start(loaded: Loaded, port_flag: fn(&str) -> String) -> anyhow::Result<Running> {
+pub fn start(mut loaded: Loaded, port_flag: fn(&str) -> String) -> anyhow::Result<Running> {
+    match zone::of_process() {
+        Ok(zone) => loaded.config.zone = zone,
+        Err(error) => tracing::warn!("{error}"),
+    }
     let lock = RoleLock::take(&loaded.config.data_dir, Role::Broker).context("the broker cannot start")?;
     let broker = start::start(loaded.config).map_err(|error| {
         let advice = match &error {

@@ -11,6 +11,8 @@ pub struct JavaOptions {
     pub home: Option<Told>,
     /// `-Drocketmq.namesrv.addr`: nameservers.
     pub nameservers: Option<Told>,
+    /// `-Duser.timezone`: time zone.
+    pub zone: Option<Told>,
 }
 
 /// A value, and where it stands.
@@ -39,6 +41,7 @@ impl JavaOptions {
                 let field = match key {
                     "user.home" => &mut options.home,
                     "rocketmq.namesrv.addr" => &mut options.nameservers,
+                    "user.timezone" => &mut options.zone,
                     _ => continue,
                 };
                 let value = value.trim_matches(['"', '\'']);
@@ -58,11 +61,12 @@ mod tests {
     #[test]
     fn flags_of_the_tutorials_compose_file_are_understood() {
         let options = JavaOptions::read(|name| match name {
-            "JAVA_OPTS" => Some(" -Duser.home=/opt".to_owned()),
+            "JAVA_OPTS" => Some(" -Duser.home=/opt -Duser.timezone=Asia/Tokyo".to_owned()),
             "JAVA_OPT_EXT" => Some("-server -Xms256m -Xmx256m -Xmn256m -Drocketmq.namesrv.addr=a:1;b:2".to_owned()),
             _ => None,
         });
         assert_eq!(options.home, Some(Told { value: "/opt".into(), variable: "JAVA_OPTS" }));
+        assert_eq!(options.zone, Some(Told { value: "Asia/Tokyo".into(), variable: "JAVA_OPTS" }));
         assert_eq!(options.nameservers, Some(Told { value: "a:1;b:2".into(), variable: "JAVA_OPT_EXT" }));
         assert_eq!(
             JavaOptions::read(|_| Some("-Duser.home= -XX:+UseG1GC nonsense".to_owned())),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::{CheckpointError, Disk, LogPosition};
 
 use crate::broker::Broker;
+use crate::config::BrokerConfig;
 use crate::disk_space::DiskSpace;
 use crate::registration::chain;
 use crate::relocate;
@@ -175,12 +176,17 @@ fn append_and_wait(broker: &Arc<Broker>, appends: Appends) -> bool {
     }
 }
 
+/// Whether the clocks of the broker's zone show one of the hours at which old messages are deleted.
+fn is_hour_to_delete(config: &BrokerConfig, now_ms: i64) -> bool {
+    let hour = config.zone.local_ms(now_ms).div_euclid(3_600_000).rem_euclid(24) as u8;
+    config.delete_hours.get().contains(hour)
+}
+
 /// Deletes what is old, at the hours for it or when the disk fills up.
 fn clean(broker: &Arc<Broker>, now_ms: i64, asked: bool) {
-    let hour = (now_ms / 3_600_000).rem_euclid(24) as u8;
     let used_percent = DiskSpace::of(&broker.config.data_dir).map_or(0.0, |space| space.used_ratio() * 100.0);
     let full = used_percent > f64::from(broker.config.disk_max_used_percent.get());
-    if !full && !asked && !broker.config.delete_hours.get().contains(hour) {
+    if !full && !asked && !is_hour_to_delete(&broker.config, now_ms) {
         return;
     }
     let expire_before_ms = now_ms - broker.config.retention.get().as_millis() as i64;
@@ -282,5 +288,25 @@ impl Ticks {
             broker.locks().drop_expired(now_ms);
             broker.deliveries.forget_silent_holders(now_ms);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::live::Hours;
+    use client::zone::Zone;
+
+    #[test]
+    fn hours_to_delete_are_those_of_the_zone() {
+        let at = |zone: &str, hour: i64| {
+            let zone = Zone::named(zone, "TZ").unwrap();
+            let config = BrokerConfig { zone, delete_hours: Hours::from_iter([4]).into(), ..BrokerConfig::default() };
+            is_hour_to_delete(&config, hour * 3_600_000 + 59 * 60_000)
+        };
+        assert_eq!([3, 4, 20].map(|hour| at("UTC", hour)), [false, true, false]);
+        assert_eq!([3, 4, 20].map(|hour| at("Asia/Shanghai", hour)), [false, false, true]);
+        // Half an hour past a full one.
+        assert_eq!([22, 23].map(|hour| at("Asia/Kolkata", hour)), [true, false]);
     }
 }

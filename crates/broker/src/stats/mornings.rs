@@ -3,7 +3,8 @@
 /// A day in milliseconds.
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// Messages sent and messages got since the start, as of the last two midnights (UTC). Both are 0 until there was one.
+/// Messages sent and messages got since the start, as of the last two midnights. Both are 0 until there was
+/// one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mornings {
     /// As of the midnight before the last one.
@@ -14,9 +15,10 @@ pub struct Mornings {
 }
 
 impl Mornings {
-    /// Keeps the totals when a day has begun.
-    pub fn sample(&mut self, now_ms: i64, totals: [u64; 2]) {
-        let day = now_ms.div_euclid(DAY_MS);
+    /// Keeps the totals when a day has begun. `local_ms` is what the clocks of the broker's zone show, in milliseconds since
+    /// they showed the beginning of 1970.
+    pub fn sample(&mut self, local_ms: i64, totals: [u64; 2]) {
+        let day = local_ms.div_euclid(DAY_MS);
         match self.day {
             Some(known) if known == day => {}
             None => self.day = Some(day),

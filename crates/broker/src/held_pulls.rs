@@ -3,12 +3,13 @@
 //! Appending only notes who is to be woken and wakes one task; that task runs the pulls again, after the answer of
 //! the send has been written.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use log::QueueNumber;
 use net::{Connection, ConnectionId};
 use protocol::frame::Codec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::pull::PullRequest;
 use crate::pull_waits::PullWaits;
@@ -42,6 +43,15 @@ struct State {
     waits: PullWaits<ConnectionId, HeldPull>,
     /// Woken pulls with their deadlines, to be run again.
     ready: Vec<(i64, HeldPull)>,
+    /// Calls that run somewhere else and want to know of the next message, by queue.
+    calls: HashMap<QueueNumber, Vec<oneshot::Sender<()>>>,
+}
+
+fn wake_calls(calls: impl IntoIterator<Item = Vec<oneshot::Sender<()>>>) {
+    for call in calls.into_iter().flatten() {
+        // Its client may have gone.
+        let _ = call.send(());
+    }
 }
 
 impl HeldPulls {
@@ -65,11 +75,29 @@ impl HeldPulls {
         true
     }
 
+    /// Ends when the next message arrives in a queue. Whoever asks looks at the queue after that, and then waits: one
+    /// that came in between ends it at once. It may end without a message, too.
+    pub fn next_arrival(&self, queue: QueueNumber) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        let mut state = self.lock();
+        let calls = state.calls.entry(queue).or_default();
+        // Those whose time was over.
+        calls.retain(|call| !call.is_closed());
+        calls.push(tell);
+        told
+    }
+
+    /// How many calls wait for the next message of a queue.
+    pub fn waiting_calls(&self) -> usize {
+        let is_there = |call: &&oneshot::Sender<()>| !call.is_closed();
+        self.lock().calls.values().map(|calls| calls.iter().filter(is_there).count()).sum()
+    }
+
     /// Messages arrived in these queues.
     pub fn arrived(&self, queues: impl Iterator<Item = QueueNumber>) {
         let mut state = self.lock();
-        let State { waits, ready } = &mut *state;
-        if waits.is_empty() {
+        let State { waits, ready, calls } = &mut *state;
+        if waits.is_empty() && calls.is_empty() {
             return;
         }
         let before = ready.len();
@@ -77,6 +105,7 @@ impl HeldPulls {
         for queue in queues {
             if last != Some(queue) {
                 waits.arrived(queue, ready);
+                wake_calls(calls.remove(&queue));
                 last = Some(queue);
             }
         }
@@ -87,11 +116,13 @@ impl HeldPulls {
         }
     }
 
-    /// Wakes every pull that `which` picks.
+    /// Wakes every pull that `which` picks, and all calls.
     pub fn wake_where(&self, which: impl Fn(&HeldPull) -> bool) {
         let mut state = self.lock();
-        let State { waits, ready } = &mut *state;
+        let State { waits, ready, calls } = &mut *state;
         waits.take_where(which, ready);
+        // They are few, and find out themselves whether it is about them.
+        wake_calls(calls.drain().map(|(_, calls)| calls));
         drop(state);
         self.woken.notify_one();
     }
@@ -105,7 +136,7 @@ impl HeldPulls {
     /// that were ready first.
     pub fn take_ready(&self, now_ms: i64, max: usize) -> Vec<(i64, HeldPull)> {
         let mut state = self.lock();
-        let State { waits, ready } = &mut *state;
+        let State { waits, ready, .. } = &mut *state;
         waits.expired(now_ms, ready);
         let taken = ready.len().min(max);
         ready.drain(..taken).collect()

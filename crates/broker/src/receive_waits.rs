@@ -76,10 +76,11 @@ impl<W> Waits<W> {
         deadline_ms: i64,
         wake: W,
     ) -> Result<WaiterId, W> {
-        let entry = self.topics.entry(topic).or_default();
-        if WAITERS_OF_ONE_MAX <= entry.count || WAITERS_MAX <= self.waiters.len() {
+        let waiters = self.topics.get(&topic).map_or(0, |entry| entry.count);
+        if WAITERS_OF_ONE_MAX <= waiters || WAITERS_MAX <= self.waiters.len() {
             return Err(wake);
         }
+        let entry = self.topics.entry(topic).or_default();
         for queue in queues {
             if entry.queues.insert(*queue) {
                 self.by_queue.entry(*queue).or_default().push(topic);
@@ -130,8 +131,10 @@ impl<W> Waits<W> {
     pub fn forget(&mut self, id: WaiterId) -> Option<W> {
         let Waiter { topic, wanted, deadline_ms, wake } = self.waiters.remove(&id)?;
         self.deadlines.remove(&(deadline_ms, id));
+        let mut is_last = false;
         if let Some(entry) = self.topics.get_mut(&topic) {
             entry.count -= 1;
+            is_last = entry.count == 0;
             if let Some(ids) = entry.waiting.get_mut(&wanted) {
                 ids.remove(&id);
                 if ids.is_empty() {
@@ -139,13 +142,14 @@ impl<W> Waits<W> {
                 }
             }
         }
+        if is_last {
+            self.leave_queues(topic);
+        }
         Some(wake)
     }
 
-    /// Forgets a group and topic; gives back who waited.
-    pub fn forget_topic(&mut self, topic: u64) -> Vec<W> {
-        let mut woken = Vec::new();
-        self.take_all(topic, &mut woken);
+    /// Nobody waits for a group and topic any more: messages in its queues need not look for anybody.
+    fn leave_queues(&mut self, topic: u64) {
         for queue in self.topics.remove(&topic).map(|entry| entry.queues).unwrap_or_default() {
             if let Some(topics) = self.by_queue.get_mut(&queue) {
                 topics.retain(|other| *other != topic);
@@ -154,6 +158,12 @@ impl<W> Waits<W> {
                 }
             }
         }
+    }
+
+    /// Takes out everybody who waits for a group and topic that is gone.
+    pub fn forget_topic(&mut self, topic: u64) -> Vec<W> {
+        let mut woken = Vec::new();
+        self.take_all(topic, &mut woken);
         woken
     }
 
@@ -201,6 +211,7 @@ mod tests {
         assert_eq!(woken(&mut waits, 1), ["b"]);
         assert!(woken(&mut waits, 1).is_empty() && waits.is_empty());
         assert_eq!(waits.next_deadline_ms(), None);
+        assert!(waits.by_queue.is_empty() && waits.topics.is_empty(), "what nobody waits for is kept");
     }
 
     #[test]

@@ -24,8 +24,6 @@ use super::unary;
 use crate::filter::Filter;
 use crate::pull::{self, Found, PullRequest};
 
-/// How often a pull that found nothing looks again. No client of today waits here: those that exist receive.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Time that an answer needs to arrive before the client gives up.
 const RESERVE: Duration = Duration::from_millis(200);
 
@@ -75,6 +73,7 @@ async fn pull_until(call: &Call, request: v2::PullMessageRequest) -> Result<Vec<
         subscription: Some((kind.to_owned(), expression)),
         sub_version: 0,
     };
+    let mut arrival = None;
     loop {
         let mut records = Vec::new();
         let pulled = pull::pull(broker, &pull, Patience::WaitsForDisk, &mut records)?;
@@ -97,11 +96,19 @@ async fn pull_until(call: &Call, request: v2::PullMessageRequest) -> Result<Vec<
             }
             Found::NothingMatched => pull.offset = pulled.next_offset,
             Found::NothingYet | Found::Empty => {
-                if deadline_ms <= broker.clock.now_ms() {
+                let left_ms = deadline_ms - broker.clock.now_ms();
+                let queue = pulled.queue.filter(|_| 0 < left_ms);
+                let Some(queue) = queue else {
                     return Ok(vec![refusal(Refused::new(Code::MessageNotFound, "no new message")), next]);
-                }
+                };
+                let Some(arrived) = arrival.take() else {
+                    // A message may have come since the look at the queue, so it is looked at once more.
+                    arrival = Some(broker.pulls.next_arrival(queue));
+                    continue;
+                };
                 tokio::select! {
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    _ = arrived => {}
+                    () = tokio::time::sleep(Duration::from_millis(left_ms as u64)) => {}
                     () = broker.shutdown.cancelled() => {
                         return Err(Refused::new(Code::MessageNotFound, "the broker stops"));
                     }

@@ -9,6 +9,7 @@ use protocol::v2::{
 
 use super::client::Client;
 use super::{code, message, resource};
+use crate::bad_input::until;
 use crate::server::Server;
 
 fn queue(topic: &str) -> Option<MessageQueue> {
@@ -32,13 +33,17 @@ fn start() -> (Server, Client) {
 
 /// Code, bodies and next offset of a pull.
 fn pull(client: &mut Client, offset: i64, tags: &str) -> (Code, Vec<u8>, i64) {
+    pull_within(client, offset, tags, prost_types::Duration { seconds: 0, nanos: 1 })
+}
+
+fn pull_within(client: &mut Client, offset: i64, tags: &str, time: prost_types::Duration) -> (Code, Vec<u8>, i64) {
     let request = PullMessageRequest {
         group: resource("g"),
         message_queue: queue("t"),
         offset,
         batch_size: 4,
         filter_expression: Some(FilterExpression { r#type: 1, expression: tags.into() }),
-        long_polling_timeout: Some(prost_types::Duration { seconds: 0, nanos: 1 }),
+        long_polling_timeout: Some(time),
     };
     let elements: Vec<PullMessageResponse> = client.call_streamed("PullMessage", &request);
     let (mut found, mut bodies, mut next) = (None, Vec::new(), -1);
@@ -63,6 +68,26 @@ fn messages_are_pulled_from_an_offset_on() {
     assert_eq!(pull(&mut client, 0, "nobody"), (Code::MessageNotFound, vec![], 6));
     assert_eq!(pull(&mut client, 99, "*"), (Code::IllegalOffset, vec![], 6));
     assert_eq!(pull(&mut client, -1, "*"), (Code::IllegalOffset, vec![], 0));
+}
+
+#[test]
+fn a_pull_waits_for_the_message_that_it_wants_and_no_longer() {
+    let (server, mut client) = start();
+    let mut waiting = Client::connect(server.grpc_address());
+    let now_ms = || server.broker().clock.now_ms();
+    let started_ms = now_ms();
+    let puller =
+        std::thread::spawn(move || pull_within(&mut waiting, 6, "a", prost_types::Duration { seconds: 20, nanos: 0 }));
+    for (tag, body) in [("b", 7), ("a", 8)] {
+        until(|| server.broker().pulls.waiting_calls() == 1);
+        let mut sent = message("t", tag, &[body]);
+        sent.system_properties.as_mut().unwrap().tag = Some(tag.into());
+        let answer: SendMessageResponse = client.call("SendMessage", &SendMessageRequest { messages: vec![sent] });
+        assert_eq!(code(&answer.status), Code::Ok);
+    }
+    assert_eq!(puller.join().unwrap(), (Code::Ok, vec![8], 8));
+    assert!(now_ms() - started_ms < 15_000, "it came with the end of the time only");
+    assert_eq!(server.broker().pulls.waiting_calls(), 0);
 }
 
 #[test]

@@ -235,6 +235,44 @@ fn the_stock_names_of_the_binary_start_and_stop_servers() {
     wait_until_unready(main);
 }
 
+#[test]
+fn a_broker_looks_at_its_file_again_on_a_signal_and_says_what_it_cannot_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let [main, fast] = free_ports();
+    let conf = folder.path().join("broker.conf");
+    let settings = |more: &str| {
+        let text = format!("autoCreateTopicEnable=true\nmappedFileSizeCommitLog=16777216\n{more}");
+        std::fs::write(&conf, text).unwrap();
+    };
+    settings("");
+    let file = conf.display().to_string();
+    let mut flags = broker_flags(&folder.path().join("data"), [main, fast]);
+    flags.extend(["-c".to_owned(), file]);
+    let mut child = apogee(&strs(&flags)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    let mut server = Server { child, lines };
+    server.lines.read_line(&mut String::new()).unwrap();
+    let mut log = log.lines().map(Result::unwrap);
+    let mut said = |text: &str| log.find(|line| line.contains(text)).unwrap();
+    let hang_up = || {
+        let status = Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    };
+    settings("fileReservedTime=24\nregionId=elsewhere\n");
+    hang_up();
+    said("`fileReservedTime` is `24` from now on; it was `72`");
+    said("count only after a start: regionId");
+    settings("fileReservedTime=never\n");
+    hang_up();
+    said("nothing is changed on SIGHUP");
+    hang_up();
+    said("nothing is changed on SIGHUP");
+    settings("fileReservedTime=24\n");
+    hang_up();
+    said("settings are as they were");
+}
+
 fn wait_until_unready(port: u16) {
     let output = apogee(&["healthcheck", "broker", "--port", &port.to_string()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use broker::config::change::Changed;
 use broker::config::host::Host;
 use broker::config::load::{Loaded, Sources, load};
 use broker::config::print;
+use broker::reconfigure::{self, Reloaded};
 use broker::start::{self, RunningBroker, StartError};
 use clap::Args;
 
@@ -148,15 +150,38 @@ pub fn run(arguments: &BrokerArguments, access: &Access) -> anyhow::Result<ExitC
     if arguments.proxy_config.is_some() {
         tracing::info!("--proxy-config has no effect: gRPC clients are served by the broker itself");
     }
-    let signal = StopSignal::listen()?;
+    // Without a file there is nothing to look at again, and the end of a terminal ends the broker.
+    let signal = match &arguments.config {
+        Some(_) => StopSignal::listen_with_reload()?,
+        None => StopSignal::listen()?,
+    };
     let running = start(loaded, |key| format!("{key} in the file, or --set {key}=…"))?;
     let announced = announce(&running.broker, access);
     if announced.is_ok() {
-        signal.wait();
+        signal.wait_or(|| reload(&running.broker, settings(arguments.config.as_ref(), &command_line, &host)));
     }
     running.stop();
     announced?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes over what can change while the broker runs, and says what cannot.
+fn reload(running: &RunningBroker, loaded: anyhow::Result<Loaded>) {
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return tracing::error!("nothing is changed on SIGHUP: {error:#}"),
+    };
+    comment(&loaded);
+    let Reloaded { changed, at_start } = reconfigure::reload(&running.broker, &loaded.config);
+    for Changed { key, before, now } in &changed {
+        tracing::info!("`{key}` is `{now}` from now on; it was `{before}`");
+    }
+    if !at_start.is_empty() {
+        tracing::warn!("these keys count only after a start: {}", at_start.join(", "));
+    }
+    if changed.is_empty() && at_start.is_empty() {
+        tracing::info!("SIGHUP: the settings are as they were");
+    }
 }
 
 fn announce(running: &RunningBroker, access: &Access) -> std::io::Result<()> {

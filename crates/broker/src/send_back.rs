@@ -14,7 +14,7 @@ use crate::broker::Broker;
 use crate::delay::{self, Delay};
 use crate::names;
 use crate::send::{Draft, SendError};
-use crate::stats::Counted;
+use crate::stats::{Counted, GroupTallies, Tally};
 use crate::topics::{Permission, Topic, TopicSettings};
 use crate::writer::Appends;
 
@@ -109,17 +109,20 @@ pub fn send_back(broker: &Broker, request: &SendBack, appends: &mut Appends) -> 
         (topic, queue_id, Some(delay::at_level(broker, level.max(1) as usize)))
     };
     push_copy(broker, &topic, queue_id, &record, times.saturating_add(1), delay, appends)?;
-    count(broker, &request.group, &record);
+    count(broker, &request.group, &record, |of_group| &of_group.sent_back);
+    if dead {
+        count(broker, &request.group, &record, |of_group| &of_group.dead);
+    }
     Ok(())
 }
 
 /// A message counts for the topic that its consumer had it from.
-fn count(broker: &Broker, group: &str, record: &Record<'_>) {
+fn count(broker: &Broker, group: &str, record: &Record<'_>, which: fn(&GroupTallies) -> &Tally) {
     let given = record.properties();
     let topic = given.get(properties::RETRY_TOPIC).unwrap_or_else(|| record.topic());
     if let Some(topic) = broker.topics.get(topic) {
         let counted = Counted { messages: 1, bytes: u64::from(record.size()), times: 1 };
-        topic.tallies.with_group(group, |of_group| of_group.sent_back.add(counted));
+        topic.tallies.with_group(group, |of_group| which(of_group).add(counted));
     }
 }
 
@@ -132,7 +135,9 @@ pub fn push_dead_letter(
     appends: &mut Appends,
 ) -> Result<(), SendError> {
     let topic = broker.dead_letter_topic(group);
-    push_copy(broker, &topic, 0, record, reconsume_times, None, appends)
+    push_copy(broker, &topic, 0, record, reconsume_times, None, appends)?;
+    count(broker, group, record, |of_group| &of_group.dead);
+    Ok(())
 }
 
 fn push_copy(

@@ -30,6 +30,10 @@ pub use view::view;
 #[derive(Debug, Default)]
 pub struct Stats {
     totals: Mutex<Totals>,
+    /// Acknowledgements of messages that were handed out one by one.
+    acked: Tally,
+    /// How often it was changed when such a message comes back.
+    postponed: Tally,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +64,21 @@ pub fn count_got(broker: &Broker, topic: &Topic, group: &str, messages: usize, b
     topic.tallies.with_group(group, |of_group| of_group.got.add(counted));
 }
 
+/// A consumer of a group acknowledged a message that was handed out.
+pub fn count_acknowledged(broker: &Broker, topic: &Topic, group: &str) {
+    broker.stats.acked.add(ONE);
+    topic.tallies.with_group(group, |of_group| of_group.acked.add(ONE));
+}
+
+/// A consumer of a group changed when a message that was handed out comes back.
+pub fn count_postponed(broker: &Broker, topic: &Topic, group: &str) {
+    broker.stats.postponed.add(ONE);
+    topic.tallies.with_group(group, |of_group| of_group.postponed.add(ONE));
+}
+
+/// A message whose size does not matter.
+const ONE: Counted = Counted { messages: 1, bytes: 0, times: 1 };
+
 /// Keeps where all counters stand. To be called every [`SAMPLE_EVERY_MS`].
 pub fn sample(broker: &Broker, now_ms: i64) {
     let (put, got) = (total_put(broker), total_got(broker));
@@ -68,6 +87,8 @@ pub fn sample(broker: &Broker, now_ms: i64) {
     totals.got.sample(now_ms, got);
     totals.mornings.sample(broker.config.zone.local_ms(now_ms), [put.messages, got.messages]);
     drop(totals);
+    broker.stats.acked.sample(now_ms);
+    broker.stats.postponed.sample(now_ms);
     broker.writer.append_times().cut(now_ms);
     for topic in broker.topics.list() {
         topic.tallies.sample(now_ms);

@@ -14,6 +14,7 @@ use super::taking::{TakeRequest, Taken};
 use super::{Consumption, Queue, State};
 use crate::access::{self, AccessError};
 use crate::broker::Broker;
+use crate::stats;
 use crate::topics::Topic;
 
 /// A delivery of a queue that is to be settled or changed.
@@ -94,6 +95,7 @@ pub fn acknowledge(broker: &Arc<Broker>, settlement: &Settlement<'_>) -> Result<
     let queue = found.queue(broker, settlement, &mut state)?;
     queue.delivery.acknowledge(settlement.delivery, broker.clock.now_ms())?;
     queue.touched(settlement.delivery.offset);
+    stats::count_acknowledged(broker, &found.topic, settlement.group);
     // Something of an ordered queue that was kept back can be had now. Looked at while nobody can look and be held.
     let in_flight = queue.delivery.in_flight();
     let is_next = || queue.delivery.next() < broker.log.offsets(found.number).max;
@@ -114,6 +116,7 @@ pub fn change_invisible(broker: &Arc<Broker>, settlement: &Settlement<'_>, chang
     let Flight { visible_ms, .. } =
         queue.delivery.change_invisible(settlement.delivery, now_ms, change.invisible_ms, change.uncounted)?;
     queue.touched(settlement.delivery.offset);
+    stats::count_postponed(broker, &found.topic, settlement.group);
     broker.deliveries.look_again(&found.consumption, &mut state);
     Ok(visible_ms)
 }

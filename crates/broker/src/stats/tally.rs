@@ -37,7 +37,8 @@ impl Tally {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).over(span, now_ms, self.counted())
     }
 
-    fn sample(&self, now_ms: i64) {
+    /// Keeps where the counter stands.
+    pub fn sample(&self, now_ms: i64) {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).sample(now_ms, self.counted());
     }
 }
@@ -65,6 +66,12 @@ pub struct GroupTallies {
     pub got: Tally,
     /// What its consumers handed back.
     pub sent_back: Tally,
+    /// What it gave up on, as a consumer wanted or after the last attempt.
+    pub dead: Tally,
+    /// Messages handed out one by one that its consumers acknowledged.
+    pub acked: Tally,
+    /// How often its consumers changed when such a message comes back.
+    pub postponed: Tally,
 }
 
 impl TopicTallies {
@@ -97,8 +104,9 @@ impl TopicTallies {
     pub fn sample(&self, now_ms: i64) {
         self.put.sample(now_ms);
         for group in self.groups.read().unwrap_or_else(PoisonError::into_inner).values() {
-            group.got.sample(now_ms);
-            group.sent_back.sample(now_ms);
+            for tally in [&group.got, &group.sent_back, &group.dead, &group.acked, &group.postponed] {
+                tally.sample(now_ms);
+            }
         }
     }
 }

@@ -19,8 +19,9 @@ enum Unit {
 /// | name | key |
 /// |---|---|
 /// | `TOPIC_PUT_NUMS`, `TOPIC_PUT_SIZE` | topic |
-/// | `GROUP_GET_NUMS`, `GROUP_GET_SIZE`, `SNDBCK_PUT_NUMS` | `topic@group` |
-/// | `BROKER_PUT_NUMS`, `BROKER_GET_NUMS` | cluster |
+/// | `GROUP_GET_NUMS`, `GROUP_GET_SIZE`, `GROUP_ACK_NUMS`, `GROUP_CK_NUMS` | `topic@group` |
+/// | `SNDBCK_PUT_NUMS`, `DLQ_PUT_NUMS` | `topic@group` |
+/// | `BROKER_PUT_NUMS`, `BROKER_GET_NUMS`, `BROKER_ACK_NUMS`, `BROKER_CK_NUMS` | cluster |
 pub fn view(broker: &Broker, name: &str, key: &str) -> Option<BrokerStatsData> {
     match name {
         "TOPIC_PUT_NUMS" => of_topic(broker, key, Unit::Messages),
@@ -28,6 +29,13 @@ pub fn view(broker: &Broker, name: &str, key: &str) -> Option<BrokerStatsData> {
         "GROUP_GET_NUMS" => of_group(broker, key, |of_group| &of_group.got, Unit::Messages),
         "GROUP_GET_SIZE" => of_group(broker, key, |of_group| &of_group.got, Unit::Bytes),
         "SNDBCK_PUT_NUMS" => of_group(broker, key, |of_group| &of_group.sent_back, Unit::Messages),
+        "DLQ_PUT_NUMS" => of_group(broker, key, |of_group| &of_group.dead, Unit::Messages),
+        "GROUP_ACK_NUMS" => of_group(broker, key, |of_group| &of_group.acked, Unit::Messages),
+        "GROUP_CK_NUMS" => of_group(broker, key, |of_group| &of_group.postponed, Unit::Messages),
+        "BROKER_ACK_NUMS" if key == broker.config.cluster_name => data_of(broker, &broker.stats.acked, Unit::Messages),
+        "BROKER_CK_NUMS" if key == broker.config.cluster_name => {
+            data_of(broker, &broker.stats.postponed, Unit::Messages)
+        }
         "BROKER_PUT_NUMS" | "BROKER_GET_NUMS" if key == broker.config.cluster_name => of_broker(broker, name),
         _ => None,
     }

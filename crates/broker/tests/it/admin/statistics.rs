@@ -5,7 +5,7 @@ use protocol::codes::{RequestCode, ResponseCode};
 use super::{create_topic, json};
 use crate::calls::{pull, send};
 use crate::server::Server;
-use crate::wire::Wire;
+use crate::wire::{Message, Wire};
 
 /// The statistics of a name and key, if there are any.
 fn view(wire: &mut Wire, name: &str, key: &str) -> Option<serde_json::Value> {
@@ -62,6 +62,59 @@ fn a_message_that_is_handed_back_is_counted_where_it_came_from() {
     let answer = wire.call(RequestCode::CONSUMER_SEND_MSG_BACK, &fields, b"");
     assert_eq!(answer.response_code(), ResponseCode::SUCCESS, "{answer:?}");
     assert_eq!(sum(&mut wire, "SNDBCK_PUT_NUMS", "orders@cg"), 1);
+    assert!(view(&mut wire, "DLQ_PUT_NUMS", "orders@cg").is_none());
+    let fields = [("group", "cg"), ("offset", &*position), ("delayLevel", "-1")];
+    let answer = wire.call(RequestCode::CONSUMER_SEND_MSG_BACK, &fields, b"");
+    assert_eq!(answer.response_code(), ResponseCode::SUCCESS, "{answer:?}");
+    assert_eq!((sum(&mut wire, "DLQ_PUT_NUMS", "orders@cg"), sum(&mut wire, "SNDBCK_PUT_NUMS", "orders@cg")), (1, 2));
+}
+
+#[test]
+fn acknowledgements_of_popped_messages_are_counted_and_so_are_changes_of_their_time() {
+    let server = Server::start();
+    let mut wire = server.connect();
+    create_topic(&mut wire, "orders", "1");
+    send(&mut wire, "orders", &[], b"x");
+    let pop = [
+        ("consumerGroup", "cg"),
+        ("topic", "orders"),
+        ("queueId", "0"),
+        ("maxMsgNums", "1"),
+        ("invisibleTime", "60000"),
+        ("pollTime", "0"),
+        ("bornTime", "0"),
+        ("initMode", "0"),
+        ("order", "false"),
+    ];
+    let popped = wire.call(RequestCode::POP_MESSAGE, &pop, b"");
+    assert_eq!(popped.response_code(), ResponseCode::SUCCESS, "{popped:?}");
+    let handle_of = |answer: &Message| {
+        let [time, invisible, revive] = ["popTime", "invisibleTime", "reviveQid"].map(|name| &answer.fields[name]);
+        format!("0 {time} {invisible} {revive} 0 broker-a 0 0")
+    };
+    let given = |more: &[(&'static str, String)]| {
+        let fields = [("consumerGroup", "cg"), ("topic", "orders"), ("queueId", "0"), ("offset", "0")];
+        let fields = fields.map(|(name, value)| (name, value.to_owned()));
+        [&fields[..], more].concat()
+    };
+    let mut ask = |code, fields: Vec<(&'static str, String)>| {
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = wire.call(code, &fields, b"");
+        assert_eq!(answer.response_code(), ResponseCode::SUCCESS, "{answer:?}");
+        answer
+    };
+    let change = given(&[("extraInfo", handle_of(&popped)), ("invisibleTime", "50000".to_owned())]);
+    let changed = ask(RequestCode::CHANGE_MESSAGE_INVISIBLETIME, change);
+    ask(RequestCode::ACK_MESSAGE, given(&[("extraInfo", handle_of(&changed))]));
+    for (name, key) in [
+        ("GROUP_ACK_NUMS", "orders@cg"),
+        ("GROUP_CK_NUMS", "orders@cg"),
+        ("BROKER_ACK_NUMS", "DefaultCluster"),
+        ("BROKER_CK_NUMS", "DefaultCluster"),
+    ] {
+        assert_eq!(sum(&mut wire, name, key), 1, "{name}");
+    }
+    assert!(view(&mut wire, "BROKER_ACK_NUMS", "other").is_none());
 }
 
 #[test]

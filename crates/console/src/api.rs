@@ -1,7 +1,8 @@
 //! `/api/v1`: the same as the pages, for programs. Errors are problem documents (RFC 9457).
 
-mod read;
-mod write;
+mod audit;
+pub mod read;
+pub mod write;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::page::PageError;
 pub fn routes(app: &Arc<App>) -> Router {
     Router::new()
         .route("/api/v1/overview", get(read::overview))
+        .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/brokers", get(read::brokers))
         .route("/api/v1/topics", get(read::topics).post(write::put_topic))
         .route("/api/v1/topics/{topic}", get(read::topic).delete(write::delete_topic))

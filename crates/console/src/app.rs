@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::activity::Activity;
 use crate::auth::sessions::Sessions;
 use crate::auth::throttle::Throttle;
 use crate::auth::users::Users;
@@ -46,6 +47,7 @@ pub struct App {
     sessions: Mutex<Sessions>,
     throttle: Mutex<Throttle>,
     notices: Mutex<VecDeque<(String, Notice)>>,
+    activity: Mutex<Activity>,
 }
 
 /// What came of a form, to be shown on the page that follows it.
@@ -76,6 +78,7 @@ impl App {
     pub fn new(
         cluster: Cluster,
         users: Users,
+        activity: Activity,
         auth: AuthMode,
         links: Links,
         metrics: Exporter,
@@ -95,6 +98,7 @@ impl App {
             sessions: Mutex::default(),
             throttle: Mutex::default(),
             notices: Mutex::default(),
+            activity: Mutex::new(activity),
         })
     }
 
@@ -116,6 +120,11 @@ impl App {
     /// Who is logged in.
     pub fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was changed, and by whom.
+    pub fn activity(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who failed to log in.

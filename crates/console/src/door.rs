@@ -5,16 +5,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use client::clock;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
+use crate::activity::deed::Way;
 use crate::api;
 use crate::app::App;
 use crate::auth::{AuthMode, Role, programs};
+use crate::cluster::why::with_causes;
 use crate::html::shell;
 use crate::packing;
 use crate::page::{Page, PageError, redirect};
@@ -52,7 +54,8 @@ pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next)
     request.extensions_mut().insert(viewer.clone());
     let response = match refused.or_else(|| refusal(&app, &viewer, &request, &path)) {
         Some(refusal) => refusal,
-        None => next.run(request).await,
+        None if request.method().is_safe() => next.run(request).await,
+        None => watched(&app, &viewer, request, next).await,
     };
     let mut response = if is_api { api::problem_of(response) } else { dress(&app, &viewer, response) };
     let headers = response.headers_mut();
@@ -61,6 +64,31 @@ pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next)
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     packing::pack(&asked, response).await
+}
+
+/// Serves a request that may change something, and notes what came of it. It runs to its end even if whoever sent it
+/// goes: what was done is never without an entry.
+async fn watched(app: &Arc<App>, viewer: &Viewer, request: Request, next: Next) -> Response {
+    let at_ms = clock::now_ms();
+    let without_base = |path: &str| path.strip_prefix(app.links.base()).unwrap_or(path).to_owned();
+    let way = Way {
+        method: request.method().to_string(),
+        path: without_base(request.uri().path()),
+        route: request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| without_base(path.as_str())),
+    };
+    let (app, viewer) = (app.clone(), viewer.clone());
+    let serving = tokio::spawn(async move {
+        let response = next.run(request).await;
+        if let Some(entry) = viewer.deed.entry(at_ms, &viewer, &way, &response) {
+            let noting = tokio::task::spawn_blocking(move || app.activity().append(entry));
+            if let Ok(Err(error)) = noting.await {
+                tracing::error!(error = with_causes(&error), "a change was not noted");
+            }
+        }
+        response
+    });
+    let failed = |_| PageError::Failed("the console is stopping".to_owned()).into_response();
+    serving.await.unwrap_or_else(failed)
 }
 
 /// What turns a request away before it reaches its page.

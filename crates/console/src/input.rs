@@ -41,6 +41,11 @@ impl Values {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// All names and values.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The number of that name, if there is one.
     pub fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, PageError> {
         let Some(text) = self.given(name) else { return Ok(None) };
@@ -82,12 +87,15 @@ impl FromRequest<Arc<App>> for Submitted {
     type Rejection = PageError;
 
     async fn from_request(request: Request, state: &Arc<App>) -> Result<Submitted, PageError> {
-        let expected = request.extensions().get::<Viewer>().map(|viewer| viewer.form_token.clone());
+        let viewer = request.extensions().get::<Viewer>().cloned();
         let read = Form::<Vec<(String, String)>>::from_request(request, state).await;
         let Form(pairs) = read.map_err(|error| PageError::BadRequest(error.body_text()))?;
         let values = Values(pairs);
-        match expected {
-            Some(expected) if auth::same(&expected, values.raw(FORM_TOKEN)) => Ok(Submitted(values)),
+        match viewer {
+            Some(viewer) if auth::same(&viewer.form_token, values.raw(FORM_TOKEN)) => {
+                viewer.deed.form(values.pairs());
+                Ok(Submitted(values))
+            }
             _ => Err(PageError::StaleForm),
         }
     }

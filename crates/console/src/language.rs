@@ -1,5 +1,6 @@
 //! What the console says, in each of its languages. A text that lacks one of them does not compile.
 
+mod activity;
 mod doctor;
 mod messages;
 mod operations;
@@ -102,6 +103,7 @@ mod tests {
     #[test]
     fn every_text_says_something_in_both_languages_with_the_same_places_for_values() {
         let tables = [
+            activity::TABLE,
             doctor::TABLE,
             messages::TABLE,
             operations::TABLE,

@@ -3,6 +3,7 @@
 //! Wall: it is a client like any other. It reaches nameservers and brokers only through the `client` crate, and works
 //! with stock ones too.
 
+mod activity;
 mod api;
 mod app;
 mod assets;
@@ -25,6 +26,7 @@ mod show;
 mod viewer;
 mod when;
 
+pub use activity::ActivityError;
 pub use auth::passwords::PasswordError;
 pub use auth::users::{Users, UsersError};
 pub use server::{RunningConsole, StartError};

@@ -28,6 +28,8 @@ pub enum Section {
     Cluster,
     /// `/doctor`
     Doctor,
+    /// `/activity`
+    Activity,
     /// `/settings`
     Settings,
     /// Somewhere else.

@@ -1,5 +1,6 @@
 //! The pages, one file each.
 
+pub mod activity;
 pub mod brokers;
 pub mod clients;
 pub mod dead_letters;
@@ -31,10 +32,12 @@ const ROWS: usize = 100;
 
 /// Sends the browser to a page that shows a notice.
 fn noticed(app: &App, to: &str, notice: Notice) -> Response {
-    let id = app.keep_notice(notice);
+    let id = app.keep_notice(notice.clone());
     let mut to = to.to_owned();
     push_query(&mut to, &[(NOTICE, &id)]);
-    redirect(&to)
+    let mut response = redirect(&to);
+    response.extensions_mut().insert(notice);
+    response
 }
 
 /// The part of a sorted list that comes after `after`, and the name to go on from where there is more.

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::pages::{
-    brokers, clients, dead_letters, doctor, group_changes, groups, health, login, message, messages, overview,
+    activity, brokers, clients, dead_letters, doctor, group_changes, groups, health, login, message, messages, overview,
     preferences, publish, reset, settings, tail, topic_changes, topics,
 };
 use crate::{api, assets, door, live};
@@ -61,6 +61,7 @@ pub fn pages(app: &Arc<App>) -> Router {
         .route("/brokers/{name}/{id}", get(brokers::one))
         .route("/brokers/{name}/{id}/settings/{key}", get(brokers::edit).post(brokers::change))
         .route("/doctor", get(doctor::page))
+        .route("/activity", get(activity::list))
         .route("/search", get(overview::find))
         .route("/settings", get(settings::page))
         .route("/settings/password", post(settings::change_password))

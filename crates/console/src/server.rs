@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use crate::activity::{Activity, ActivityError};
 use crate::app::App;
 use crate::auth::NoRandomness;
 use crate::auth::users::{Users, UsersError};
@@ -47,6 +48,9 @@ pub enum StartError {
     /// Its users cannot be read.
     #[error(transparent)]
     Users(#[from] UsersError),
+    /// What was changed cannot be noted.
+    #[error(transparent)]
+    Activity(#[from] ActivityError),
     /// The system gives no random numbers.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -72,10 +76,11 @@ impl RunningConsole {
         let listener = listen(settings.listen)?;
         let address = listener.local_addr()?;
         let (users, first_password) = Users::open(&settings.folder, settings.first_password.as_deref())?;
+        let activity = Activity::open(&settings.folder)?;
         let stop = CancellationToken::new();
         let cluster = Cluster::new(settings.nameservers);
         let links = Links::new(&settings.base_path);
-        let app = App::new(cluster, users, settings.auth, links, settings.metrics, stop.clone())?;
+        let app = App::new(cluster, users, activity, settings.auth, links, settings.metrics, stop.clone())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let token = stop.clone();
         let run = move || runtime.block_on(serve(listener, Arc::new(app), token));

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT_LANGUAGE, COOKIE};
 use http::request::Parts;
 
+use crate::activity::deed::Deed;
 use crate::app::App;
 use crate::auth::{AuthMode, Role};
 use crate::language::Language;
@@ -71,6 +72,8 @@ pub struct Viewer {
     pub secret: Option<String>,
     /// Where they are.
     pub address: IpAddr,
+    /// What this request tells about itself.
+    pub deed: Deed,
 }
 
 impl Viewer {
@@ -92,6 +95,7 @@ impl Viewer {
             here,
             auth: app.auth,
             address,
+            deed: Deed::default(),
         }
     }
 

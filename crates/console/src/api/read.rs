@@ -27,7 +27,8 @@ use crate::viewer::Viewer;
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 500;
 
-fn answer(value: &Value) -> Response {
+/// An answer in JSON.
+pub fn answer(value: &Value) -> Response {
     ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
@@ -52,7 +53,8 @@ fn list(items: Vec<Value>, next: Option<&str>, total: usize, asked_ms: i64, miss
     }))
 }
 
-fn limit(params: &Values) -> Result<usize, PageError> {
+/// How many items are asked for.
+pub fn limit(params: &Values) -> Result<usize, PageError> {
     let limit = params.number::<usize>("limit")?.unwrap_or(LIMIT);
     if (1..=LIMIT_MAX).contains(&limit) {
         return Ok(limit);
@@ -119,7 +121,8 @@ pub async fn brokers(State(app): State<Arc<App>>, Params(params): Params) -> Res
     Ok(list(items, None, total, brokers.asked_ms, &brokers.silent))
 }
 
-fn topic_value(topic: &Topic) -> Value {
+/// A topic as the API tells it.
+pub fn topic_value(topic: &Topic) -> Value {
     let kind = match topic.kind {
         TopicKind::User => "user",
         TopicKind::Retry => "retry",
@@ -262,7 +265,8 @@ pub async fn message(
     }
 }
 
-fn group_value(group: &Group) -> Value {
+/// A group as the API tells it.
+pub fn group_value(group: &Group) -> Value {
     let brokers: serde_json::Map<String, Value> = group
         .brokers
         .iter()

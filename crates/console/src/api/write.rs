@@ -13,9 +13,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::activity::deed::Outcomes;
+use crate::api::read::topic_value;
 use crate::app::App;
 use crate::auth::Role;
-use crate::cluster::changes::{Outcome, Target};
+use crate::cluster::changes::{Outcome, ResetPlan, Target};
 use crate::cluster::why::with_causes;
 use crate::input::Params;
 use crate::page::PageError;
@@ -62,6 +64,14 @@ struct Move {
     to: Value,
 }
 
+/// Where a group stands, queue by queue, for the entry of a reset.
+pub fn offsets_before(plan: &ResetPlan) -> Value {
+    plan.moves
+        .iter()
+        .map(|planned| json!({ "broker": planned.broker, "queue": planned.queue_id, "offset": planned.old }))
+        .collect()
+}
+
 /// The body of a request. That it has to be said to be JSON keeps forms of other sites out.
 fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, PageError> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -86,7 +96,10 @@ fn outcome(outcomes: &[Outcome]) -> Response {
         all if all == outcomes.len() => StatusCode::OK,
         _ => StatusCode::MULTI_STATUS,
     };
-    (status, [(CONTENT_TYPE, "application/json")], json!({ "nodes": nodes }).to_string()).into_response()
+    let told = json!({ "nodes": nodes }).to_string();
+    let mut response = (status, [(CONTENT_TYPE, "application/json")], told).into_response();
+    response.extensions_mut().insert(Outcomes(outcomes.to_vec()));
+    response
 }
 
 /// `POST /api/v1/topics`
@@ -105,7 +118,13 @@ pub async fn put_topic(
             return Err(PageError::BadRequest(format!("`{name}` is {queues}; expected 1 to {QUEUES_MAX}")));
         }
     }
-    let kind = new.message_type.map(|kind| ("+message.type".to_owned(), kind));
+    let kind = new.message_type.clone().map(|kind| ("+message.type".to_owned(), kind));
+    viewer.deed.after(json!({
+        "name": new.name, "readQueues": new.read_queues, "writeQueues": new.write_queues, "messageType": new.message_type,
+    }));
+    if let Some(topic) = app.cluster.catalog().await.topics.get(&new.name) {
+        viewer.deed.before(topic_value(topic));
+    }
     let config = TopicConfig {
         topic_name: new.name,
         read_queue_nums: new.read_queues,
@@ -127,7 +146,7 @@ pub async fn delete_topic(
 ) -> Result<Response, PageError> {
     params.only(&[])?;
     viewer.must(Role::Admin)?;
-    topic_of(&viewer, &*app.cluster.catalog().await, &name)?;
+    viewer.deed.before(topic_value(topic_of(&viewer, &*app.cluster.catalog().await, &name)?));
     tracing::info!(user = viewer.user, topic = name, "topic deleted by the API");
     Ok(outcome(&app.cluster.delete_topic(&name).await))
 }
@@ -148,6 +167,7 @@ pub async fn send(
     if let Some(text) = texts.into_iter().find(|text| text.contains(['\u{1}', '\u{2}'])) {
         return Err(PageError::BadRequest(format!("`{text}` has a character that separates stored properties")));
     }
+    viewer.deed.after(json!({ "tag": new.tag, "keys": new.keys, "bytes": new.body.len() }));
     let properties = new.properties.into_iter().collect();
     let message =
         Message { topic, body: new.body.into_bytes(), tag: new.tag, keys: new.keys, delay_level: None, properties };
@@ -186,6 +206,7 @@ pub async fn reset(
     group_of(&viewer, &*app.cluster.catalog().await, &group)?;
     let plan = app.cluster.plan_reset(&group, &wish.topic, target).await;
     if params.get("dryRun") == "true" {
+        viewer.deed.only_looks();
         let moves: Vec<Value> = plan
             .moves
             .iter()
@@ -199,6 +220,8 @@ pub async fn reset(
         let told = json!({ "online": plan.is_online, "moves": moves });
         return Ok(([(CONTENT_TYPE, "application/json")], told.to_string()).into_response());
     }
+    viewer.deed.before(offsets_before(&plan));
+    viewer.deed.after(json!({ "topic": wish.topic, "to": wish.to }));
     tracing::info!(user = viewer.user, group, topic = wish.topic, target = ?target, "group moved by the API");
     Ok(outcome(&app.cluster.reset(&group, &wish.topic, target, &plan).await))
 }

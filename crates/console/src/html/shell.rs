@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::{Tone, outcomes, state, time, token};
 use crate::app::{App, Notice};
 use crate::assets;
-use crate::auth::AuthMode;
+use crate::auth::{AuthMode, Role};
 use crate::input::NOTICE;
 use crate::language::{Language, fill};
 use crate::page::{Page, PageError, Part, Section};
@@ -103,13 +103,14 @@ fn rail(viewer: &Viewer, here: Section) -> Markup {
         (Section::Clients, &["clients"], language.clients(), ICON_CLIENTS),
         (Section::Cluster, &["cluster"], language.cluster(), ICON_CLUSTER),
         (Section::Doctor, &["doctor"], language.doctor(), ICON_DOCTOR),
+        (Section::Activity, &["activity"], language.activity(), ICON_ACTIVITY),
         (Section::Settings, &["settings"], language.settings(), ICON_SETTINGS),
     ];
     html! {
         nav.rail aria-label=(language.navigation()) {
             a.brand href=(viewer.links.to(&[])) { img src=(assets::link(&viewer.links, "icon.svg")) alt="" width="22" height="22"; span { "Apogee" } }
             ul {
-                @for (section, segments, name, icon) in entries {
+                @for (section, segments, name, icon) in entries.into_iter().filter(|entry| entry.0 != Section::Activity || viewer.may(Role::Admin)) {
                     li {
                         @let to = viewer.links.to(segments);
                         @if section == here { a.here href=(to) aria-current="page" { (icon_of(icon)) span { (name) } } }
@@ -133,6 +134,7 @@ const ICON_DEAD: &str = "M4 7h12l-1 10H5zM3 7h14M8 7V4h4v3M8.500 10v4M11.500 10v
 const ICON_CLIENTS: &str = "M3 4h14v9H3zM7 17h6M10 13v4";
 const ICON_CLUSTER: &str = "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.01M6 13.500h.01";
 const ICON_DOCTOR: &str = "M2.500 10h4l2-5 3 10 2-5h4";
+const ICON_ACTIVITY: &str = "M10 3a7 7 0 1 1-6.500 4.500M3 3v5h5M10 6v4l3 2";
 const ICON_SETTINGS: &str = "M3 6h8M15 6h2M3 14h2M9 14h8M13 4v4M7 12v4";
 
 fn top_bar(viewer: &Viewer) -> Markup {

@@ -260,6 +260,9 @@ pub async fn change(
     let brokers = app.cluster.brokers().await;
     let broker = broker_of(&viewer, &brokers, &name, id)?;
     let value = form.get("value");
+    if let Ok(settings) = app.cluster.broker_settings(&broker.at).await {
+        viewer.deed.before(serde_json::json!({ "value": settings.get(&key) }));
+    }
     let outcome = app.cluster.set_broker_setting(&broker.at, &key, value).await;
     tracing::info!(user = viewer.user, broker = %broker.at, key, value, done = outcome.result.is_ok(), "setting changed from the console");
     let headline = match outcome.result {

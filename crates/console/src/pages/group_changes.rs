@@ -9,6 +9,7 @@ use protocol::bodies::subscription_group::SubscriptionGroupConfig;
 
 use super::groups::group_of;
 use super::noticed;
+use crate::api::read::group_value;
 use crate::app::{App, Notice};
 use crate::auth::Role;
 use crate::cluster::changes::Outcome;
@@ -141,7 +142,9 @@ pub async fn change(
     viewer.must(Role::Operator)?;
     let language = viewer.language;
     let catalog = app.cluster.catalog().await;
-    let base = group_of(&viewer, &catalog, &name)?.config().cloned().unwrap_or_default();
+    let group = group_of(&viewer, &catalog, &name)?;
+    let base = group.config().cloned().unwrap_or_default();
+    viewer.deed.before(group_value(group));
     let outcomes = app.cluster.put_group(&asked(&form, &name, &base)?).await;
     tracing::info!(user = viewer.user, group = name, "group changed from the console");
     let text = if all_done(&outcomes) { language.group_changed() } else { language.group_not_changed() };
@@ -192,6 +195,7 @@ pub async fn delete(
     if form.get("typed") != name {
         return Ok(delete_page(&app, &viewer, &name, true).await?.into_response());
     }
+    viewer.deed.before(group_value(group_of(&viewer, &*app.cluster.catalog().await, &name)?));
     let outcomes = app.cluster.delete_group(&name, !form.get("topics").is_empty()).await;
     tracing::info!(user = viewer.user, group = name, "group deleted from the console");
     let text = if all_done(&outcomes) { viewer.language.group_deleted() } else { viewer.language.group_not_deleted() };

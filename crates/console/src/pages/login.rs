@@ -56,7 +56,12 @@ pub async fn log_in(
     if let Some(wait) = wait {
         return Err(PageError::Throttled { seconds: wait.as_secs() + 1 });
     }
-    let Some(role) = check(&app, &name, password).await? else {
+    let checked = check(&app, &name, password).await?;
+    // What is no name of a user may be a password in the wrong field.
+    if app.users().find(&name).is_some() {
+        viewer.deed.by(&name);
+    }
+    let Some(role) = checked else {
         app.throttle().failed(app.uptime(), &name, viewer.address);
         tracing::warn!(name, address = %viewer.address, "a login failed");
         let mut response = login_page(&viewer, form.raw("next"), &name, true).into_response();

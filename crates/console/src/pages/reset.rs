@@ -8,6 +8,7 @@ use maud::{Markup, html};
 
 use super::groups::group_of;
 use super::noticed;
+use crate::api::write;
 use crate::app::{App, Notice};
 use crate::auth::Role;
 use crate::cluster::changes::{PlannedMove, ResetPlan, Target};
@@ -177,6 +178,7 @@ pub async fn apply(
     if wish.target != Target::Latest && form.raw("plan") != mark(&plan) {
         return Ok(reset_page(&app, &viewer, &name, &form, Some(&(plan, wish)), true).await?.into_response());
     }
+    viewer.deed.before(write::offsets_before(&plan));
     let outcomes = app.cluster.reset(&name, &wish.topic, wish.target, &plan).await;
     tracing::info!(user = viewer.user, group = name, topic = wish.topic, target = ?wish.target, "group moved from the console");
     let is_done = outcomes.iter().all(|outcome| outcome.result.is_ok());

@@ -9,6 +9,7 @@ use protocol::bodies::topic_config::{PERM_READ, PERM_WRITE, TopicConfig};
 
 use super::noticed;
 use super::topics::{permission_text, topic_of};
+use crate::api::read::topic_value;
 use crate::app::{App, Notice};
 use crate::auth::Role;
 use crate::cluster::changes::Outcome;
@@ -177,6 +178,7 @@ pub async fn change(
     let topic = topic_of(&viewer, &catalog, &name)?;
     let base = topic.brokers.values().next().cloned().unwrap_or_default();
     let config = asked(&form, &name, &base)?;
+    viewer.deed.before(topic_value(topic));
     let brokers: Vec<String> = topic.brokers.keys().cloned().collect();
     let outcomes = app.cluster.put_topic(&brokers, &config).await;
     tracing::info!(user = viewer.user, topic = name, "topic changed from the console");
@@ -231,6 +233,7 @@ pub async fn delete(
     if form.get("typed") != name {
         return Ok(delete_page(&app, &viewer, &name, true).await?.into_response());
     }
+    viewer.deed.before(topic_value(topic_of(&viewer, &*app.cluster.catalog().await, &name)?));
     let outcomes = app.cluster.delete_topic(&name).await;
     tracing::info!(user = viewer.user, topic = name, "topic deleted from the console");
     let text = if all_done(&outcomes) { viewer.language.topic_deleted() } else { viewer.language.topic_not_deleted() };

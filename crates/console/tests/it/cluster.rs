@@ -28,8 +28,9 @@ pub type Requests = Arc<Mutex<Vec<(RequestCode, HashMap<String, String>, Vec<u8>
 /// A console and its cluster; all of it stops when dropped.
 pub struct Scene {
     pub console: RunningConsole,
+    pub settings: ConsoleSettings,
     pub requests: Requests,
-    _nameserver: StandIn,
+    nameserver: StandIn,
     _broker: StandIn,
     _folder: tempfile::TempDir,
 }
@@ -75,7 +76,7 @@ impl Scene {
             _ => asked.body(""),
         });
         let folder = tempfile::tempdir().unwrap();
-        let console = RunningConsole::start(ConsoleSettings {
+        let settings = ConsoleSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             nameservers: Nameservers::parse(nameserver.address(), Connections::default()).unwrap(),
             folder: folder.path().join("console"),
@@ -83,9 +84,17 @@ impl Scene {
             first_password: Some(PASSWORD.to_owned()),
             base_path: base_path.to_owned(),
             metrics: metrics::Exporter::new(metrics::Options::default()),
-        })
-        .unwrap();
-        Scene { console, requests, _nameserver: nameserver, _broker: broker, _folder: folder }
+        };
+        let console = RunningConsole::start(settings.clone()).unwrap();
+        Scene { console, settings, requests, nameserver, _broker: broker, _folder: folder }
+    }
+
+    /// Stops the console and starts it again in the same folder, at another port.
+    pub fn restart(&mut self) {
+        // Connections live on the threads of the console that opened them.
+        self.settings.nameservers = Nameservers::parse(self.nameserver.address(), Connections::default()).unwrap();
+        let again = RunningConsole::start(self.settings.clone()).unwrap();
+        std::mem::replace(&mut self.console, again).stop();
     }
 
     pub fn browser(&self) -> Browser {
@@ -169,6 +178,7 @@ fn usual(asked: Asked) -> Reply {
             let fields = [("indexLastUpdateTimestamp", "0"), ("indexLastUpdatePhyoffset", "0")];
             asked.with(&fields).and_body(record(&topic))
         }
+        RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => asked.body(r#"{"offsetTable":{}}"#),
         RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => asked.with(&[("offset", "0")]),
         RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 => {
             asked.with(&[("msgId", "7F00000100002A9F0000000000000000"), ("queueId", "0"), ("queueOffset", "1")])

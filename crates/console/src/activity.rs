@@ -81,6 +81,9 @@ pub struct Entry {
     pub at_ms: i64,
     /// Who; `None` for somebody without a login.
     pub user: Option<String>,
+    /// Id of the token, where a program sent one.
+    #[serde(default)]
+    pub token: Option<String>,
     /// From where.
     pub address: IpAddr,
     /// What kind of change, such as `topic.change`.
@@ -259,6 +262,7 @@ mod tests {
             number: 0,
             at_ms,
             user: Some(user.to_owned()),
+            token: None,
             address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             action: action.to_owned(),
             path: format!("/topics/Orders-{at_ms}/edit"),

@@ -2,6 +2,7 @@
 
 mod audit;
 pub mod read;
+mod tokens;
 pub mod write;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use axum::routing::{get, patch};
+use axum::routing::{delete, get, patch};
 use http::header::{self, HeaderValue};
 
 use crate::app::App;
@@ -25,6 +26,8 @@ pub fn routes(app: &Arc<App>) -> Router {
         .route("/api/v1/topics/{topic}", get(read::topic).delete(write::delete_topic))
         .route("/api/v1/topics/{topic}/queues", get(read::queues))
         .route("/api/v1/topics/{topic}/messages", get(read::messages).post(write::send))
+        .route("/api/v1/console/tokens", get(tokens::list).post(tokens::create))
+        .route("/api/v1/console/tokens/{id}", delete(tokens::delete))
         .route("/api/v1/groups", get(read::groups))
         .route("/api/v1/groups/{group}", get(read::group))
         .route("/api/v1/groups/{group}/progress", get(read::progress))
@@ -47,6 +50,7 @@ pub fn problem_of(mut response: Response) -> Response {
         Some(PageError::Forbidden { .. }) => "forbidden",
         Some(PageError::StaleForm) => "foreign-request",
         Some(PageError::WrongPassword) => "wrong-password",
+        Some(PageError::WrongToken) => "wrong-token",
         Some(PageError::Throttled { .. }) => "throttled",
         Some(PageError::Upstream(_)) => "upstream",
         Some(PageError::Failed(_)) => "failed",

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::activity::Activity;
 use crate::auth::sessions::Sessions;
 use crate::auth::throttle::Throttle;
+use crate::auth::tokens::Tokens;
 use crate::auth::users::Users;
 use crate::auth::{AuthMode, NoRandomness, random_text};
 use crate::cluster::Cluster;
@@ -44,6 +45,7 @@ pub struct App {
     guest_form_token: String,
     started: Instant,
     users: Mutex<Users>,
+    tokens: Mutex<Tokens>,
     sessions: Mutex<Sessions>,
     throttle: Mutex<Throttle>,
     notices: Mutex<VecDeque<(String, Notice)>>,
@@ -75,9 +77,11 @@ impl Notice {
 
 impl App {
     /// A console of this cluster and these users.
+    #[expect(clippy::too_many_arguments, reason = "each is a part, and it is called once")]
     pub fn new(
         cluster: Cluster,
         users: Users,
+        tokens: Tokens,
         activity: Activity,
         auth: AuthMode,
         links: Links,
@@ -95,6 +99,7 @@ impl App {
             guest_form_token: random_text()?,
             started: Instant::now(),
             users: Mutex::new(users),
+            tokens: Mutex::new(tokens),
             sessions: Mutex::default(),
             throttle: Mutex::default(),
             notices: Mutex::default(),
@@ -115,6 +120,11 @@ impl App {
     /// Who may log in.
     pub fn users(&self) -> MutexGuard<'_, Users> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tokens by which programs log in.
+    pub fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who is logged in.

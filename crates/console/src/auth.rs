@@ -4,6 +4,7 @@ pub mod passwords;
 pub mod programs;
 pub mod sessions;
 pub mod throttle;
+pub mod tokens;
 pub mod users;
 
 use std::fmt::Write;

@@ -93,7 +93,8 @@ async fn watched(app: &Arc<App>, viewer: &Viewer, request: Request, next: Next) 
 
 /// What turns a request away before it reaches its page.
 fn refusal(app: &App, viewer: &Viewer, request: &Request, path: &str) -> Option<Response> {
-    if !request.method().is_safe() && is_foreign(request.headers()) {
+    // No browser sends a token by itself for another site.
+    if !request.method().is_safe() && viewer.token.is_none() && is_foreign(request.headers()) {
         return Some(PageError::StaleForm.into_response());
     }
     if app.auth != AuthMode::Required || viewer.may(Role::Viewer) || is_open(app, path) {

@@ -7,6 +7,7 @@ mod operations;
 mod overview;
 mod shell;
 mod tail;
+mod tokens;
 mod topics;
 
 /// A language of the console.
@@ -110,6 +111,7 @@ mod tests {
             overview::TABLE,
             shell::TABLE,
             tail::TABLE,
+            tokens::TABLE,
             topics::TABLE,
         ];
         for (name, english, chinese) in tables.into_iter().flatten() {

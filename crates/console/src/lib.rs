@@ -28,6 +28,7 @@ mod when;
 
 pub use activity::ActivityError;
 pub use auth::passwords::PasswordError;
+pub use auth::tokens::TokensError;
 pub use auth::users::{Users, UsersError};
 pub use server::{RunningConsole, StartError};
 pub use settings::{AuthMode, ConsoleSettings, DEFAULT_PORT};

@@ -130,6 +130,9 @@ pub enum PageError {
     /// Name or password of a program.
     #[error("name or password is wrong")]
     WrongPassword,
+    /// The token of a program is unknown, revoked, or has ended.
+    #[error("the token is unknown, revoked, or has ended")]
+    WrongToken,
     /// Too many tries.
     #[error("too many tries; wait {seconds} s")]
     Throttled {
@@ -151,7 +154,7 @@ impl PageError {
             PageError::NotFound(_) => StatusCode::NOT_FOUND,
             PageError::BadRequest(_) => StatusCode::BAD_REQUEST,
             PageError::Forbidden { .. } | PageError::StaleForm => StatusCode::FORBIDDEN,
-            PageError::WrongPassword => StatusCode::UNAUTHORIZED,
+            PageError::WrongPassword | PageError::WrongToken => StatusCode::UNAUTHORIZED,
             PageError::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             PageError::Upstream(_) => StatusCode::BAD_GATEWAY,
             PageError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -17,6 +17,7 @@ pub mod publish;
 pub mod reset;
 pub mod settings;
 pub mod tail;
+pub mod tokens;
 pub mod topic_changes;
 pub mod topics;
 

@@ -9,8 +9,8 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::pages::{
-    activity, brokers, clients, dead_letters, doctor, group_changes, groups, health, login, message, messages, overview,
-    preferences, publish, reset, settings, tail, topic_changes, topics,
+    activity, brokers, clients, dead_letters, doctor, group_changes, groups, health, login, message, messages,
+    overview, preferences, publish, reset, settings, tail, tokens, topic_changes, topics,
 };
 use crate::{api, assets, door, live};
 
@@ -67,6 +67,8 @@ pub fn pages(app: &Arc<App>) -> Router {
         .route("/settings/password", post(settings::change_password))
         .route("/settings/users", post(settings::put_user))
         .route("/settings/users/{name}/remove", post(settings::remove_user))
+        .route("/settings/tokens", post(tokens::create))
+        .route("/settings/tokens/{id}/revoke", post(tokens::remove))
         .route("/settings/sessions/end", post(settings::end_sessions))
         .route("/login", get(login::form).post(login::log_in))
         .route("/logout", post(login::log_out))

@@ -20,6 +20,7 @@ use tower::Service;
 use crate::activity::{Activity, ActivityError};
 use crate::app::App;
 use crate::auth::NoRandomness;
+use crate::auth::tokens::{Tokens, TokensError};
 use crate::auth::users::{Users, UsersError};
 use crate::cluster::{Cluster, series};
 use crate::door::Peer;
@@ -48,6 +49,9 @@ pub enum StartError {
     /// Its users cannot be read.
     #[error(transparent)]
     Users(#[from] UsersError),
+    /// The tokens of programs cannot be read.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// What was changed cannot be noted.
     #[error(transparent)]
     Activity(#[from] ActivityError),
@@ -76,11 +80,12 @@ impl RunningConsole {
         let listener = listen(settings.listen)?;
         let address = listener.local_addr()?;
         let (users, first_password) = Users::open(&settings.folder, settings.first_password.as_deref())?;
+        let tokens = Tokens::open(&settings.folder)?;
         let activity = Activity::open(&settings.folder)?;
         let stop = CancellationToken::new();
         let cluster = Cluster::new(settings.nameservers);
         let links = Links::new(&settings.base_path);
-        let app = App::new(cluster, users, activity, settings.auth, links, settings.metrics, stop.clone())?;
+        let app = App::new(cluster, users, tokens, activity, settings.auth, links, settings.metrics, stop.clone())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let token = stop.clone();
         let run = move || runtime.block_on(serve(listener, Arc::new(app), token));

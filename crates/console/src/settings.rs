@@ -18,7 +18,7 @@ pub struct ConsoleSettings {
     pub listen: SocketAddr,
     /// Nameservers of the cluster.
     pub nameservers: Nameservers,
-    /// Folder of what the console keeps: its users, and what was changed.
+    /// Folder of what the console keeps: its users, tokens, and what was changed.
     pub folder: PathBuf,
     /// What somebody without a login may do.
     pub auth: AuthMode,

@@ -72,6 +72,8 @@ pub struct Viewer {
     pub secret: Option<String>,
     /// Where they are.
     pub address: IpAddr,
+    /// Id of the token of a program that sent one.
+    pub token: Option<String>,
     /// What this request tells about itself.
     pub deed: Deed,
 }
@@ -95,6 +97,7 @@ impl Viewer {
             here,
             auth: app.auth,
             address,
+            token: None,
             deed: Deed::default(),
         }
     }

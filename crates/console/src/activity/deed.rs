@@ -27,7 +27,7 @@ const LINES_MAX: usize = 100;
 const LEFT_OUT: [&str; 6] = ["form_token", "password", "current", "new", "body", "next"];
 
 /// What each address does. Others are named by method and address.
-const ACTIONS: [(&str, &str, &str); 20] = [
+const ACTIONS: [(&str, &str, &str); 24] = [
     ("POST", "/topics/new", "topic.create"),
     ("POST", "/topics/{topic}/edit", "topic.change"),
     ("POST", "/topics/{topic}/delete", "topic.delete"),
@@ -42,6 +42,10 @@ const ACTIONS: [(&str, &str, &str); 20] = [
     ("POST", "/settings/users", "user.put"),
     ("POST", "/settings/users/{name}/remove", "user.remove"),
     ("POST", "/settings/sessions/end", "session.end"),
+    ("POST", "/settings/tokens", "token.make"),
+    ("POST", "/settings/tokens/{id}/revoke", "token.revoke"),
+    ("POST", "/api/v1/console/tokens", "token.make"),
+    ("DELETE", "/api/v1/console/tokens/{id}", "token.revoke"),
     ("POST", "/login", "session.login"),
     ("POST", "/logout", "session.logout"),
     ("POST", "/api/v1/topics", "topic.put"),
@@ -144,7 +148,7 @@ impl Deed {
         let is_api = way.route.starts_with("/api/");
         let result = match goods.iter().filter(|good| **good).count() {
             _ if !status.is_success() && !status.is_redirection() => Came::Failed,
-            _ if !is_api && !status.is_redirection() => Came::Failed,
+            _ if !is_api && !status.is_redirection() && status != StatusCode::CREATED => Came::Failed,
             0 if !goods.is_empty() => Came::Failed,
             done if done < goods.len() => Came::Partly,
             _ => Came::Done,
@@ -153,6 +157,7 @@ impl Deed {
             number: 0,
             at_ms,
             user,
+            token: viewer.token.clone(),
             address: viewer.address,
             action: action_of(way),
             path: cut(&way.path),

@@ -73,7 +73,7 @@ pub fn offsets_before(plan: &ResetPlan) -> Value {
 }
 
 /// The body of a request. That it has to be said to be JSON keeps forms of other sites out.
-fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, PageError> {
+pub fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, PageError> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if content_type.split(';').next().unwrap_or_default().trim() != "application/json" {
         return Err(PageError::BadRequest(format!("`content-type` is `{content_type}`; expected application/json")));

@@ -1,8 +1,9 @@
-//! Programs have no session: they send name and password with each request (RFC 7617). Browsers are never asked for
-//! them, so that none keeps them and sends them along for another site.
+//! Programs have no session: they send name and password (RFC 7617) or a token (RFC 6750) with each request. Browsers
+//! are never asked for them, so that none keeps them and sends them along for another site.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use client::clock;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -14,8 +15,15 @@ use crate::viewer::Viewer;
 /// The viewer that a request says to be; `None` if it says nothing.
 pub async fn log_in(app: &App, viewer: &Viewer, headers: &HeaderMap) -> Result<Option<Viewer>, PageError> {
     let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
-    let not_understood = || PageError::BadRequest("`authorization` is not understood; expected Basic".to_owned());
-    let (name, password) = header.to_str().ok().and_then(name_and_password).ok_or_else(not_understood)?;
+    let text = header.to_str().unwrap_or_default();
+    if let Some((scheme, token)) = text.split_once(' ')
+        && scheme.eq_ignore_ascii_case("bearer")
+    {
+        return by_token(app, viewer, token.trim()).map(Some);
+    }
+    let not_understood =
+        || PageError::BadRequest("`authorization` is not understood; expected Basic or Bearer".to_owned());
+    let (name, password) = name_and_password(text).ok_or_else(not_understood)?;
     if let Some(wait) = app.throttle().wait(app.uptime(), &name, viewer.address) {
         return Err(PageError::Throttled { seconds: wait.as_secs() + 1 });
     }
@@ -30,6 +38,18 @@ pub async fn log_in(app: &App, viewer: &Viewer, headers: &HeaderMap) -> Result<O
             Err(PageError::WrongPassword)
         }
     }
+}
+
+/// The viewer of a token: its user, with no more than both of them may.
+fn by_token(app: &App, viewer: &Viewer, text: &str) -> Result<Viewer, PageError> {
+    let wrong = || {
+        tracing::warn!(address = %viewer.address, "a program sent a token that is not valid");
+        PageError::WrongToken
+    };
+    let token = app.tokens().of(clock::now_ms(), text).ok_or_else(wrong)?;
+    let users_role = app.users().find(&token.user).map(|user| user.role).ok_or_else(wrong)?;
+    let role = token.role.min(users_role).max(viewer.role);
+    Ok(Viewer { role, user: Some(token.user), token: Some(token.id), secret: None, ..viewer.clone() })
 }
 
 fn name_and_password(header: &str) -> Option<(String, String)> {

@@ -210,6 +210,8 @@ pub fn error_page(viewer: &Viewer, error: &PageError) -> Page {
         PageError::Forbidden { needs } => (language.not_allowed(), super::needs_role(viewer, *needs)),
         PageError::StaleForm => (language.form_is_stale(), language.form_is_stale_text().to_owned()),
         PageError::WrongPassword => (language.not_allowed(), language.wrong_password().to_owned()),
+        // Pages take no tokens.
+        PageError::WrongToken => (language.not_allowed(), error.to_string()),
         PageError::Throttled { seconds } => (language.too_many_tries(), fill(language.wait_seconds(), &[seconds])),
         PageError::Upstream(what) => (language.cluster_said_no(), what.clone()),
         PageError::Failed(what) => (language.console_failed(), what.clone()),

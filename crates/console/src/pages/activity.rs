@@ -117,7 +117,7 @@ fn table(viewer: &Viewer, entries: &[Entry]) -> Markup {
                     @for entry in entries {
                         tr #{ "a" (entry.number) } {
                             td.nowrap { (time(entry.at_ms)) }
-                            td { @match &entry.user { Some(user) => { a href=(viewer.links.with(&["activity"], &[("user", user)])) { (user) } }, None => { span.faint { (language.nobody()) } } } }
+                            td { @match &entry.user { Some(user) => { a href=(viewer.links.with(&["activity"], &[("user", user)])) { (user) } }, None => { span.faint { (language.nobody()) } } } @if let Some(token) = &entry.token { " " span.faint.code { "apg_" (token) "_…" } } }
                             td { (entry.address) }
                             td { b { (entry.action) } br; span.code { (entry.path) } }
                             td { (came(language, entry)) }

@@ -8,7 +8,7 @@ use client::clock;
 use maud::{Markup, html};
 
 use super::login::check;
-use super::noticed;
+use super::{noticed, tokens};
 use crate::app::{App, Notice};
 use crate::auth::passwords::LENGTH_MIN;
 use crate::auth::users::UsersError;
@@ -31,7 +31,9 @@ pub async fn page(State(app): State<Arc<App>>, viewer: Viewer, Params(params): P
     ));
     let page = page.still(about(&app, &viewer));
     let page = match &viewer.user {
-        Some(user) => page.still(html! { (own_password(&viewer)) (sessions(&app, &viewer, user)) }),
+        Some(user) => {
+            page.still(html! { (own_password(&viewer)) (sessions(&app, &viewer, user)) (tokens::panel(&app, &viewer)) })
+        }
         None => page,
     };
     Ok(if viewer.may(Role::Admin) { page.still(users(&app, &viewer)) } else { page })
@@ -212,6 +214,8 @@ pub async fn remove_user(
     let removed = name.clone();
     change_users(&app, move |users| users.remove(&removed)).await?;
     app.sessions().end_others(&name, None);
+    let gone = name.clone();
+    tokens::change(&app, move |tokens| tokens.revoke_of(&gone)).await?;
     tracing::info!(user = viewer.user, removed = name, "user removed");
     Ok(noticed(&app, &app.links.to(&["settings"]), Notice::of(fill(viewer.language.user_removed(), &[&name]))))
 }

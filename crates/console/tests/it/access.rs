@@ -6,7 +6,7 @@ use protocol::codes::RequestCode;
 use crate::cluster::{ESCAPED, MESSAGE_ID, PASSWORD, Scene};
 
 /// Every form that changes something.
-const FORMS: [&str; 12] = [
+const FORMS: [&str; 14] = [
     "/topics/new",
     "/topics/orders/edit",
     "/topics/orders/delete",
@@ -19,6 +19,8 @@ const FORMS: [&str; 12] = [
     "/brokers/broker-a/0/settings/fileReservedTime",
     "/settings/users",
     "/settings/users/admin/remove",
+    "/settings/tokens",
+    "/settings/tokens/x/revoke",
 ];
 
 /// Requests that change something.

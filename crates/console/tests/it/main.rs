@@ -9,3 +9,4 @@ mod cluster;
 mod doctor;
 mod pages;
 mod tail;
+mod tokens;

@@ -3,6 +3,7 @@
 
 mod access;
 mod activity;
+mod accessibility;
 mod api;
 mod browser;
 mod cluster;

@@ -45,15 +45,16 @@ fn script_in_names_keys_and_bodies_is_text_on_every_page() {
     assert!(20 < seen, "the names were shown only {seen} times");
 }
 
-struct Visited {
-    path: String,
-    status: u16,
-    text: String,
-    is_html: bool,
+/// A page that a link led to.
+pub struct Visited {
+    pub path: String,
+    pub status: u16,
+    pub text: String,
+    pub is_html: bool,
 }
 
 /// Follows every link.
-fn crawl(browser: &mut Browser, most: usize) -> Vec<Visited> {
+pub fn crawl(browser: &mut Browser, most: usize) -> Vec<Visited> {
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut waiting: VecDeque<String> = LISTS.iter().map(|path| (*path).to_owned()).collect();
     let mut visited = Vec::new();

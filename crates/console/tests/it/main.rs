@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
-mod activity;
 mod accessibility;
+mod activity;
 mod api;
 mod browser;
 mod cluster;

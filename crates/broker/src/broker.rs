@@ -109,6 +109,9 @@ pub struct Broker {
     pub stats: Stats,
     /// Size of the newest part of the log that counts as in memory, in bytes.
     pub recent_bytes: u64,
+    /// Tells a collector what happens to messages, if there is one.
+    #[cfg(feature = "otel")]
+    pub tracer: std::sync::OnceLock<traces::Tracer>,
     /// Cancelled when the broker stops.
     pub shutdown: CancellationToken,
     /// Where messages of delay levels wait.

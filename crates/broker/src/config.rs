@@ -128,6 +128,9 @@ pub struct BrokerConfig {
     pub topic_type_check: Live<bool>,
     /// How it shows itself to Prometheus.
     pub exporting: Exporting,
+    /// OpenTelemetry collector that spans of messages go to, `host:port` (`tracesGrpcExporterTarget`). Without the
+    /// feature `otel` it has no effect, and a warning says so.
+    pub traces_target: Option<String>,
     /// Keys that nobody may change while the broker runs (`configBlackList`), beside those that name a path.
     pub locked_keys: Vec<String>,
     /// Longest time that a half message may ask for before its producer is asked (`maxTransactionRecoverySecond`).
@@ -214,6 +217,7 @@ impl Default for BrokerConfig {
             user_properties_bytes_max: 16_384.into(),
             topic_type_check: true.into(),
             exporting: Exporting::default(),
+            traces_target: None,
             locked_keys: Vec::new(),
             max_transaction_recovery: Duration::from_secs(3600).into(),
         }

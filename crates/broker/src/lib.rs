@@ -45,6 +45,8 @@ pub mod send_back;
 pub mod series;
 pub mod sessions;
 pub mod slow_pulls;
+#[cfg(feature = "otel")]
+pub mod spans;
 pub mod start;
 pub mod stats;
 pub mod sync;

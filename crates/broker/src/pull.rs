@@ -219,6 +219,8 @@ pub fn pull(
     let read = read_matching(&broker.log, queue, offset, limits, patience, &filter, out)?;
     if let PullOutcome::Found { count } = read.outcome {
         stats::count_got(broker, &topic, &request.group, count, out.len() - before);
+        #[cfg(feature = "otel")]
+        crate::spans::delivered(broker, &request.topic, &request.group, &out[before..]);
     }
     pulled.found = match read.outcome {
         PullOutcome::Found { count } => Found::Messages(count),

@@ -202,6 +202,16 @@ pub fn write_code(error: &WriteError) -> ResponseCode {
 
 /// Checks a message and adds what is to be stored of it to `appends`.
 pub fn admit(broker: &Broker, request: &SendRequest<'_>, appends: &mut Appends) -> Result<Admitted, SendError> {
+    #[cfg(feature = "otel")]
+    if let Some(span) = crate::spans::begin_send(broker, request) {
+        let admitted = check_and_push(broker, request, appends);
+        crate::spans::admitted(broker, span, &admitted, appends);
+        return admitted;
+    }
+    check_and_push(broker, request, appends)
+}
+
+fn check_and_push(broker: &Broker, request: &SendRequest<'_>, appends: &mut Appends) -> Result<Admitted, SendError> {
     let topic = writable_topic(broker, request, &mut appends.created_topic)?;
     let queue_id = pick_queue(&topic, request.queue)?;
     if request.body.len() > broker.config.max_message_bytes.get() {

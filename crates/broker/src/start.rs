@@ -106,6 +106,8 @@ pub struct RunningBroker {
     /// What opening the log found, in one line.
     pub recovery: String,
     metrics_port: Option<Port>,
+    #[cfg(feature = "otel")]
+    traces: Option<traces::Exporting>,
     workers: Workers,
     worker_threads: WorkerThreads,
     threads: Vec<JoinHandle<()>>,
@@ -148,6 +150,10 @@ pub fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
     };
     let (broker, recovery) =
         open(config, machine, meta, stored).map_err(|source| StartError::Log { path: path.clone(), source })?;
+    #[cfg(feature = "otel")]
+    let traces = start_traces(&broker).map_err(StartError::Thread)?;
+    #[cfg(not(feature = "otel"))]
+    say_no_traces(&broker.config);
     let (workers, worker_threads) = start_workers(&broker, io_threads).map_err(StartError::Thread)?;
     let threads = start_threads(&broker)?;
     start_tasks(&broker, &workers, listeners);
@@ -164,6 +170,8 @@ pub fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
         exporter,
         metrics_address: metrics_port.as_ref().map(|port| port.address),
         metrics_port,
+        #[cfg(feature = "otel")]
+        traces,
         broker,
         address,
         fast_address,
@@ -211,6 +219,25 @@ fn local(listener: &TcpListener) -> SocketAddr {
 /// What names this start of the machine; empty where the system has no such name.
 fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// Says so if traces are wanted that this program cannot tell.
+#[cfg(not(feature = "otel"))]
+fn say_no_traces(config: &BrokerConfig) {
+    if let Some(target) = &config.traces_target {
+        tracing::warn!(
+            "no traces go to {target} (tracesGrpcExporterTarget): this program is built without the feature `otel`"
+        );
+    }
+}
+
+/// Starts telling a collector of messages, if the settings name one.
+#[cfg(feature = "otel")]
+fn start_traces(broker: &Broker) -> std::io::Result<Option<traces::Exporting>> {
+    let Some((tracer, exporting)) = crate::spans::start(&broker.config)? else { return Ok(None) };
+    // Nobody set it before: a broker is started once.
+    let _ = broker.tracer.set(tracer);
+    Ok(Some(exporting))
 }
 
 fn start_workers(broker: &Arc<Broker>, count: usize) -> std::io::Result<(Workers, WorkerThreads)> {
@@ -292,6 +319,10 @@ impl RunningBroker {
         }
         if let Some(port) = self.metrics_port {
             port.close();
+        }
+        #[cfg(feature = "otel")]
+        if let Some(traces) = self.traces {
+            traces.close();
         }
         self.broker.deliveries.save_changed(&self.broker.offsets);
         upkeep::close(&self.broker);

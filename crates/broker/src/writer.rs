@@ -62,6 +62,9 @@ pub struct Appends {
     pub recall_handles: Vec<u8>,
     /// Room for the properties of the record under way.
     pub stored: Vec<u8>,
+    /// Sends whose spans end with the append.
+    #[cfg(feature = "otel")]
+    pub sendings: Vec<crate::spans::Sending>,
 }
 
 impl Appends {
@@ -75,6 +78,8 @@ impl Appends {
         self.puts.clear();
         self.unique_ids.clear();
         self.recall_handles.clear();
+        #[cfg(feature = "otel")]
+        self.sendings.clear();
     }
 }
 

@@ -7,15 +7,16 @@ use super::Finding;
 use super::sources::{Source, Sources};
 
 /// Crates by folder, and the crates of ours that each may use. A crate that is not here may not exist.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("crates/protocol", &[]),
     ("crates/log", &["protocol"]),
     ("crates/net", &["protocol"]),
     ("crates/metrics", &[]),
+    ("crates/traces", &[]),
     ("crates/client", &["net", "protocol"]),
     ("crates/console", &["client", "metrics", "net", "protocol"]),
     ("crates/nameserver", &["client", "metrics", "net", "protocol"]),
-    ("crates/broker", &["client", "log", "metrics", "net", "protocol"]),
+    ("crates/broker", &["client", "log", "metrics", "net", "protocol", "traces"]),
     ("crates/apogee", &["nameserver", "broker", "console", "client", "metrics", "net", "protocol"]),
     ("crates/sim", &["nameserver", "broker", "client", "net", "log", "protocol"]),
     ("tests/clients/grpc-rust", &[]),
@@ -27,11 +28,12 @@ const ALLOWED: [(&str, &[&str]); 16] = [
 ];
 
 /// Our own crates.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "protocol",
     "log",
     "net",
     "metrics",
+    "traces",
     "client",
     "console",
     "nameserver",

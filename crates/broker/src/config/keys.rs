@@ -368,6 +368,10 @@ pub static SETTINGS: &[Setting] = settings![
         get: |c| c.exporting.options.naming.name().to_owned(),
         set: Set::AtStart(|c, text| { c.exporting.options.naming = Naming::named(&text)?; Some(()) }) },
         "whether names carry units, as stock brokers show them, or not, as they are documented";
+    "tracesGrpcExporterTarget": Kind::Other { allowed: "`host:port`",
+        get: |c| c.traces_target.clone().unwrap_or_default(),
+        set: Set::AtStart(|c, text| { c.traces_target = endpoint(text.trim_start_matches("http://"))?; Some(()) }) },
+        "OpenTelemetry collector that traces go to, by OTLP over gRPC; only in a binary built with the feature `otel`";
 
     "configBlackList": Kind::Other { allowed: "keys, separated by `;`", get: |c| c.locked_keys.join(";"),
         set: Set::AtStart(|c, text| { c.locked_keys = list(&text); Some(()) }) },

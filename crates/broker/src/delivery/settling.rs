@@ -90,6 +90,16 @@ const FORGOTTEN_MAX: usize = 100_000;
 
 /// Acknowledges a delivery; a repeated acknowledgement is fine.
 pub fn acknowledge(broker: &Arc<Broker>, settlement: &Settlement<'_>) -> Result<(), SettleError> {
+    #[cfg(feature = "otel")]
+    if let Some(span) = crate::spans::begin_ack(broker, settlement) {
+        let result = settle(broker, settlement);
+        crate::spans::end_ack(broker, span, &result);
+        return result;
+    }
+    settle(broker, settlement)
+}
+
+fn settle(broker: &Arc<Broker>, settlement: &Settlement<'_>) -> Result<(), SettleError> {
     let found = Found::of(broker, settlement)?;
     let mut state = found.consumption.lock();
     let queue = found.queue(broker, settlement, &mut state)?;

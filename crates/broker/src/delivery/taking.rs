@@ -173,10 +173,12 @@ pub fn take(
             failed = Some(error);
         }
     }
-    let bytes = taking.out.len() - taking.from;
-    let Taking { took, doomed, .. } = taking;
+    let Taking { took, doomed, from, out, .. } = taking;
+    let read = &out[from..];
     if !took.messages.is_empty() {
-        stats::count_got(broker, &access.topic, &request.group, took.messages.len(), bytes);
+        stats::count_got(broker, &access.topic, &request.group, took.messages.len(), read.len());
+        #[cfg(feature = "otel")]
+        crate::spans::delivered(broker, &request.topic, &request.group, read);
     }
     broker.deliveries.look_again(&access.consumption, &mut state);
     drop(state);

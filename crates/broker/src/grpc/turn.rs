@@ -114,6 +114,8 @@ fn append(turn: Box<Turn>) {
 impl Turn {
     fn answer(&mut self, outcome: Outcome<'_>) {
         let broker = &self.broker;
+        #[cfg(feature = "otel")]
+        crate::spans::end_sends(broker, &self.appends, &outcome);
         let count = self.waiting.len() as u64;
         match outcome {
             Outcome::Refused(error) => {

@@ -280,6 +280,8 @@ impl AppendingTurn {
     }
 
     fn write_answers(&self, broker: &Broker, outcome: Outcome<'_>, out: &mut Vec<u8>) {
+        #[cfg(feature = "otel")]
+        crate::spans::end_sends(broker, &self.appends, &outcome);
         if let Outcome::Refused(error) = outcome {
             broker.counters.sends_refused.fetch_add(self.answers.len() as u64, Ordering::Relaxed);
             let (code, remark) = (send::write_code(error), error.to_string());

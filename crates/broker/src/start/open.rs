@@ -179,6 +179,8 @@ fn assemble(config: BrokerConfig, machine: Machine, opened: Opened, meta: Meta, 
         half_topic,
         op_half_topic,
         own_properties: own_properties(&config),
+        #[cfg(feature = "otel")]
+        tracer: std::sync::OnceLock::new(),
         membership: Mutex::new(Membership::default()),
         locks: Mutex::new(QueueLocks::default()),
         transactions,

@@ -13,7 +13,7 @@ mod transactions;
 use protocol::v2::{Code, Message, Resource, Status, SystemProperties};
 
 /// A resource of that name.
-fn resource(name: &str) -> Option<Resource> {
+pub fn resource(name: &str) -> Option<Resource> {
     Some(Resource { resource_namespace: String::new(), name: name.to_owned() })
 }
 
@@ -30,7 +30,7 @@ pub fn message(topic: &str, id: &str, body: &[u8]) -> Message {
 
 /// The code of a status that every answer carries, with a text.
 #[track_caller]
-fn code(status: &Option<Status>) -> Code {
+pub fn code(status: &Option<Status>) -> Code {
     let status = status.as_ref().expect("an answer without status");
     assert!(!status.message.is_empty(), "{status:?}");
     Code::try_from(status.code).unwrap()

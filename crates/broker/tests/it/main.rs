@@ -9,6 +9,9 @@ mod calls;
 mod clock;
 mod codes;
 mod cold_pulls;
+#[cfg(feature = "otel")]
+#[path = "../../../traces/tests/collector/mod.rs"]
+mod collector;
 mod flush_of_topic;
 mod grpc_door;
 mod recording;
@@ -18,5 +21,7 @@ mod replies;
 mod resets;
 mod series;
 mod server;
+#[cfg(feature = "otel")]
+mod spans;
 mod watch;
 mod wire;

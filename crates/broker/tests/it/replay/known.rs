@@ -143,6 +143,7 @@ pub const KNOWN: &[Known] = &[
     within("mqadmin", 28, "body $.table.commitLogDiskRatio_*", "the path is that of another machine"),
     within("mqadmin", 28, "body $.table.remainHowManyDataToCommit is extra", "upstream tells it with other settings"),
     within("mqadmin", 28, "body $.table.brokerVersion is extra", "older tools read it"),
+    within("mqadmin", 26, "body has the key tracesGrpcExporterTarget, which is extra", OWN_SETTINGS),
     within("mqadmin", 26, "body has the key ioThreads, which is extra", OWN_SETTINGS),
     within("mqadmin", 26, "body has the key metricsNames, which is extra", OWN_SETTINGS),
     within("mqadmin", 26, "body has the key fastListenPort, which is extra", OWN_SETTINGS),

@@ -1,41 +1,19 @@
 //! `/api/v1`: the same as the pages, for programs. Errors are problem documents (RFC 9457).
 
 mod audit;
+mod config;
+mod etag;
+pub mod openapi;
+pub mod operations;
 pub mod read;
 mod tokens;
 pub mod write;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use axum::routing::{delete, get, patch};
 use http::header::{self, HeaderValue};
 
-use crate::app::App;
 use crate::page::PageError;
-
-/// Addresses of the API.
-pub fn routes(app: &Arc<App>) -> Router {
-    Router::new()
-        .route("/api/v1/overview", get(read::overview))
-        .route("/api/v1/audit", get(audit::list))
-        .route("/api/v1/brokers", get(read::brokers))
-        .route("/api/v1/topics", get(read::topics).post(write::put_topic))
-        .route("/api/v1/topics/{topic}", get(read::topic).delete(write::delete_topic))
-        .route("/api/v1/topics/{topic}/queues", get(read::queues))
-        .route("/api/v1/topics/{topic}/messages", get(read::messages).post(write::send))
-        .route("/api/v1/console/tokens", get(tokens::list).post(tokens::create))
-        .route("/api/v1/console/tokens/{id}", delete(tokens::delete))
-        .route("/api/v1/groups", get(read::groups))
-        .route("/api/v1/groups/{group}", get(read::group))
-        .route("/api/v1/groups/{group}/progress", get(read::progress))
-        .route("/api/v1/groups/{group}/offsets", patch(write::reset))
-        .route("/api/v1/groups/{group}/clients", get(read::clients))
-        .route("/api/v1/messages/{topic}/{id}", get(read::message))
-        .with_state(app.clone())
-}
 
 /// Makes a problem document of an error; leaves other answers as they are.
 pub fn problem_of(mut response: Response) -> Response {
@@ -51,6 +29,9 @@ pub fn problem_of(mut response: Response) -> Response {
         Some(PageError::StaleForm) => "foreign-request",
         Some(PageError::WrongPassword) => "wrong-password",
         Some(PageError::WrongToken) => "wrong-token",
+        Some(PageError::Changed) => "changed",
+        Some(PageError::InProgress) => "in-progress",
+        Some(PageError::KeyReused) => "key-reused",
         Some(PageError::Throttled { .. }) => "throttled",
         Some(PageError::Upstream(_)) => "upstream",
         Some(PageError::Failed(_)) => "failed",

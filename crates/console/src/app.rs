@@ -16,6 +16,7 @@ use crate::auth::users::Users;
 use crate::auth::{AuthMode, NoRandomness, random_text};
 use crate::cluster::Cluster;
 use crate::cluster::changes::Outcome;
+use crate::idempotency::Answers;
 use crate::links::Links;
 
 /// Notices that wait to be shown.
@@ -31,6 +32,8 @@ pub struct App {
     pub cluster: Cluster,
     /// What somebody without a login may do.
     pub auth: AuthMode,
+    /// Answers to changes that have a key.
+    pub answers: Answers,
     /// Makes addresses.
     pub links: Links,
     /// One password is hashed at a time: each takes 19 MiB.
@@ -91,6 +94,7 @@ impl App {
         Ok(App {
             cluster,
             auth,
+            answers: Answers::default(),
             links,
             hashing: Semaphore::new(1),
             live: Arc::new(Semaphore::new(LIVE_MAX)),

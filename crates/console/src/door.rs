@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::auth::{AuthMode, Role, programs};
 use crate::cluster::why::with_causes;
 use crate::html::shell;
+use crate::idempotency;
 use crate::packing;
 use crate::page::{Page, PageError, redirect};
 use crate::viewer::Viewer;
@@ -46,7 +47,7 @@ pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next)
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
     let viewer = Viewer::of(&app, request.headers(), here, peer, clock::now_ms());
     let asked = request.headers().clone();
-    let is_api = path.starts_with(&app.links.to(&["api"]));
+    let is_api = path.starts_with(&app.links.to(&["api", ""]));
     let (viewer, refused) = match if is_api { programs::log_in(&app, &viewer, &asked).await } else { Ok(None) } {
         Ok(known) => (known.unwrap_or(viewer), None),
         Err(error) => (viewer, Some(error.into_response())),
@@ -77,8 +78,22 @@ async fn watched(app: &Arc<App>, viewer: &Viewer, request: Request, next: Next) 
         route: request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| without_base(path.as_str())),
     };
     let (app, viewer) = (app.clone(), viewer.clone());
+    // A token that is shown once is not kept in order to be shown again.
+    let has_key = request.headers().contains_key(idempotency::KEY)
+        && way.route.starts_with("/api/")
+        && way.route != "/api/v1/console/tokens"
+        && viewer.may(Role::Operator);
     let serving = tokio::spawn(async move {
-        let response = next.run(request).await;
+        let response = if has_key {
+            let user = viewer.user.as_deref().unwrap_or_default();
+            let served = app.answers.serve(at_ms, user, request, next).await;
+            served.unwrap_or_else(IntoResponse::into_response)
+        } else {
+            next.run(request).await
+        };
+        if response.headers().contains_key(idempotency::REPLAYED) {
+            return response;
+        }
         if let Some(entry) = viewer.deed.entry(at_ms, &viewer, &way, &response) {
             let noting = tokio::task::spawn_blocking(move || app.activity().append(entry));
             if let Ok(Err(error)) = noting.await {
@@ -100,7 +115,7 @@ fn refusal(app: &App, viewer: &Viewer, request: &Request, path: &str) -> Option<
     if app.auth != AuthMode::Required || viewer.may(Role::Viewer) || is_open(app, path) {
         return None;
     }
-    if request.method().is_safe() && !path.starts_with(&app.links.to(&["api"])) {
+    if request.method().is_safe() && !path.starts_with(&app.links.to(&["api", ""])) {
         return Some(redirect(&app.links.with(&["login"], &[("next", &viewer.here)])));
     }
     Some(PageError::Forbidden { needs: Role::Viewer }.into_response())

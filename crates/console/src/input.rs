@@ -41,6 +41,15 @@ impl Values {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether the value of that name is `true`; it may be `false` or missing.
+    pub fn flag(&self, name: &str) -> Result<bool, PageError> {
+        match self.get(name) {
+            "true" => Ok(true),
+            "" | "false" => Ok(false),
+            other => Err(PageError::BadRequest(format!("`{name}` is `{other}`; expected true or false"))),
+        }
+    }
+
     /// All names and values.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -12,6 +12,7 @@ mod bodies;
 mod cluster;
 mod door;
 mod html;
+mod idempotency;
 mod input;
 mod language;
 mod links;

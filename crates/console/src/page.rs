@@ -133,6 +133,15 @@ pub enum PageError {
     /// The token of a program is unknown, revoked, or has ended.
     #[error("the token is unknown, revoked, or has ended")]
     WrongToken,
+    /// What was to be changed is not what the program took it for.
+    #[error("the condition does not hold: it was changed meanwhile; read it again")]
+    Changed,
+    /// A change with this key is being done.
+    #[error("a change with this `idempotency-key` is being done; ask again")]
+    InProgress,
+    /// Another change had this key.
+    #[error("this `idempotency-key` stands for another change")]
+    KeyReused,
     /// Too many tries.
     #[error("too many tries; wait {seconds} s")]
     Throttled {
@@ -155,6 +164,9 @@ impl PageError {
             PageError::BadRequest(_) => StatusCode::BAD_REQUEST,
             PageError::Forbidden { .. } | PageError::StaleForm => StatusCode::FORBIDDEN,
             PageError::WrongPassword | PageError::WrongToken => StatusCode::UNAUTHORIZED,
+            PageError::Changed => StatusCode::PRECONDITION_FAILED,
+            PageError::InProgress => StatusCode::CONFLICT,
+            PageError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             PageError::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             PageError::Upstream(_) => StatusCode::BAD_GATEWAY,
             PageError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,

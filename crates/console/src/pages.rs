@@ -14,6 +14,7 @@ pub mod messages;
 pub mod overview;
 pub mod preferences;
 pub mod publish;
+pub mod reference;
 pub mod reset;
 pub mod settings;
 pub mod tail;

@@ -10,17 +10,17 @@ use axum::routing::{get, post};
 use crate::app::App;
 use crate::pages::{
     activity, brokers, clients, dead_letters, doctor, group_changes, groups, health, login, message, messages,
-    overview, preferences, publish, reset, settings, tail, tokens, topic_changes, topics,
+    overview, preferences, publish, reference, reset, settings, tail, tokens, topic_changes, topics,
 };
 use crate::{api, assets, door, live};
 
 /// Most bytes of a form: a message of 4 MiB whose every second byte is encoded still fits.
-const FORM_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const FORM_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Everything, with the door before it.
 pub fn all(app: &Arc<App>) -> Router {
     let inner = pages(app)
-        .merge(api::routes(app))
+        .merge(api::operations::routes(app))
         .route("/live", get(live::stream).with_state(app.clone()))
         .route("/assets/{version}/{name}", get(assets::serve))
         .route("/livez", get(health::alive))
@@ -62,6 +62,7 @@ pub fn pages(app: &Arc<App>) -> Router {
         .route("/brokers/{name}/{id}/settings/{key}", get(brokers::edit).post(brokers::change))
         .route("/doctor", get(doctor::page))
         .route("/activity", get(activity::list))
+        .route("/api", get(reference::page))
         .route("/search", get(overview::find))
         .route("/settings", get(settings::page))
         .route("/settings/password", post(settings::change_password))

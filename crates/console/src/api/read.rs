@@ -7,9 +7,11 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use client::admin::StoredMessage;
 use client::clock;
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
+use super::etag;
 use crate::app::App;
 use crate::auth::Role;
 use crate::cluster::brokers::Runtime;
@@ -170,11 +172,12 @@ pub async fn topic(
     State(app): State<Arc<App>>,
     viewer: Viewer,
     Path(name): Path<String>,
+    headers: HeaderMap,
     Params(params): Params,
 ) -> Result<Response, PageError> {
     params.only(&[])?;
     let catalog = app.cluster.catalog().await;
-    Ok(answer(&topic_value(topic_of(&viewer, &catalog, &name)?)))
+    Ok(etag::tagged(&headers, &topic_value(topic_of(&viewer, &catalog, &name)?)))
 }
 
 /// `GET /api/v1/topics/{topic}/queues`
@@ -298,11 +301,12 @@ pub async fn group(
     State(app): State<Arc<App>>,
     viewer: Viewer,
     Path(name): Path<String>,
+    headers: HeaderMap,
     Params(params): Params,
 ) -> Result<Response, PageError> {
     params.only(&[])?;
     let catalog = app.cluster.catalog().await;
-    Ok(answer(&group_value(group_of(&viewer, &catalog, &name)?)))
+    Ok(etag::tagged(&headers, &group_value(group_of(&viewer, &catalog, &name)?)))
 }
 
 /// `GET /api/v1/groups/{group}/progress`

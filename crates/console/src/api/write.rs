@@ -13,13 +13,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::etag;
+use super::read::{answer, topic_value};
 use crate::activity::deed::Outcomes;
-use crate::api::read::topic_value;
 use crate::app::App;
 use crate::auth::Role;
 use crate::cluster::changes::{Outcome, ResetPlan, Target};
 use crate::cluster::why::with_causes;
-use crate::input::Params;
+use crate::input::{Params, Values};
 use crate::page::PageError;
 use crate::pages::groups::group_of;
 use crate::pages::topics::topic_of;
@@ -81,8 +82,17 @@ pub fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T,
     serde_json::from_slice(body).map_err(|error| PageError::BadRequest(format!("the body is not understood: {error}")))
 }
 
+/// Whether only a plan is asked for.
+pub fn is_dry_run(viewer: &Viewer, params: &Values) -> Result<bool, PageError> {
+    let is_dry_run = params.flag("dryRun")?;
+    if is_dry_run {
+        viewer.deed.only_looks();
+    }
+    Ok(is_dry_run)
+}
+
 /// What came of a change: 200 where all went well, 207 where some nodes refused, 502 where all did.
-fn outcome(outcomes: &[Outcome]) -> Response {
+pub fn outcome(outcomes: &[Outcome]) -> Response {
     let nodes: Vec<Value> = outcomes
         .iter()
         .map(|outcome| {
@@ -102,7 +112,7 @@ fn outcome(outcomes: &[Outcome]) -> Response {
     response
 }
 
-/// `POST /api/v1/topics`
+/// `POST /api/v1/topics?dryRun=`
 pub async fn put_topic(
     State(app): State<Arc<App>>,
     viewer: Viewer,
@@ -110,7 +120,7 @@ pub async fn put_topic(
     Params(params): Params,
     body: Bytes,
 ) -> Result<Response, PageError> {
-    params.only(&[])?;
+    params.only(&["dryRun"])?;
     viewer.must(Role::Operator)?;
     let new: NewTopic = read(&headers, &body)?;
     for (name, queues) in [("readQueues", new.read_queues), ("writeQueues", new.write_queues)] {
@@ -119,11 +129,17 @@ pub async fn put_topic(
         }
     }
     let kind = new.message_type.clone().map(|kind| ("+message.type".to_owned(), kind));
-    viewer.deed.after(json!({
+    let after = json!({
         "name": new.name, "readQueues": new.read_queues, "writeQueues": new.write_queues, "messageType": new.message_type,
-    }));
-    if let Some(topic) = app.cluster.catalog().await.topics.get(&new.name) {
-        viewer.deed.before(topic_value(topic));
+    });
+    let before = etag::catalog(&app, &headers).await.topics.get(&new.name).map(topic_value);
+    etag::check(&headers, before.as_ref())?;
+    if is_dry_run(&viewer, &params)? {
+        return Ok(etag::plan(before.as_ref(), &after));
+    }
+    viewer.deed.after(after);
+    if let Some(before) = before {
+        viewer.deed.before(before);
     }
     let config = TopicConfig {
         topic_name: new.name,
@@ -137,16 +153,22 @@ pub async fn put_topic(
     Ok(outcome(&app.cluster.put_topic(&[], &config).await))
 }
 
-/// `DELETE /api/v1/topics/{topic}`
+/// `DELETE /api/v1/topics/{topic}?dryRun=`
 pub async fn delete_topic(
     State(app): State<Arc<App>>,
     viewer: Viewer,
     Path(name): Path<String>,
+    headers: HeaderMap,
     Params(params): Params,
 ) -> Result<Response, PageError> {
-    params.only(&[])?;
+    params.only(&["dryRun"])?;
     viewer.must(Role::Admin)?;
-    viewer.deed.before(topic_value(topic_of(&viewer, &*app.cluster.catalog().await, &name)?));
+    let before = topic_value(topic_of(&viewer, &*etag::catalog(&app, &headers).await, &name)?);
+    etag::check(&headers, Some(&before))?;
+    if is_dry_run(&viewer, &params)? {
+        return Ok(etag::plan(Some(&before), &Value::Null));
+    }
+    viewer.deed.before(before);
     tracing::info!(user = viewer.user, topic = name, "topic deleted by the API");
     Ok(outcome(&app.cluster.delete_topic(&name).await))
 }
@@ -205,8 +227,10 @@ pub async fn reset(
     };
     group_of(&viewer, &*app.cluster.catalog().await, &group)?;
     let plan = app.cluster.plan_reset(&group, &wish.topic, target).await;
-    if params.get("dryRun") == "true" {
-        viewer.deed.only_looks();
+    // Where a group stands now moves all the time; the plan is where it would go.
+    let places: Value = plan.moves.iter().map(|to| json!([to.broker, to.queue_id, to.new])).collect();
+    etag::check(&headers, Some(&places))?;
+    if is_dry_run(&viewer, &params)? {
         let moves: Vec<Value> = plan
             .moves
             .iter()
@@ -217,8 +241,9 @@ pub async fn reset(
                 })
             })
             .collect();
-        let told = json!({ "online": plan.is_online, "moves": moves });
-        return Ok(([(CONTENT_TYPE, "application/json")], told.to_string()).into_response());
+        let tag = etag::of(&places);
+        let told = json!({ "dryRun": true, "online": plan.is_online, "moves": moves, "etag": tag });
+        return Ok(etag::with(answer(&told), &tag));
     }
     viewer.deed.before(offsets_before(&plan));
     viewer.deed.after(json!({ "topic": wish.topic, "to": wish.to }));

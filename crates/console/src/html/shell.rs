@@ -44,7 +44,7 @@ pub fn whole(viewer: &Viewer, page: &Page, notice: Option<&Notice>) -> Markup {
                             }
                         }
                     }
-                    footer { (as_of(viewer, page)) span { "Apogee " (env!("CARGO_PKG_VERSION")) } }
+                    footer { (as_of(viewer, page)) a href=(viewer.links.to(&["api"])) { "API" } span { "Apogee " (env!("CARGO_PKG_VERSION")) } }
                 }
             }
         }
@@ -210,8 +210,10 @@ pub fn error_page(viewer: &Viewer, error: &PageError) -> Page {
         PageError::Forbidden { needs } => (language.not_allowed(), super::needs_role(viewer, *needs)),
         PageError::StaleForm => (language.form_is_stale(), language.form_is_stale_text().to_owned()),
         PageError::WrongPassword => (language.not_allowed(), language.wrong_password().to_owned()),
-        // Pages take no tokens.
-        PageError::WrongToken => (language.not_allowed(), error.to_string()),
+        // Only the API takes tokens, conditions and keys.
+        PageError::WrongToken | PageError::Changed | PageError::InProgress | PageError::KeyReused => {
+            (language.not_understood(), error.to_string())
+        }
         PageError::Throttled { seconds } => (language.too_many_tries(), fill(language.wait_seconds(), &[seconds])),
         PageError::Upstream(what) => (language.cluster_said_no(), what.clone()),
         PageError::Failed(what) => (language.console_failed(), what.clone()),

@@ -53,6 +53,10 @@ super::texts! {
     cluster_said_no: "The cluster did not do it", "集群未能执行";
     console_failed: "The console failed", "控制台出错";
     to_overview: "To the overview", "返回总览";
+    api: "API for programs", "程序 API";
+    api_about: "Every page's facts as JSON. CONSOLE is the console's address.", "以 JSON 提供页面上的全部信息。CONSOLE 为控制台地址。";
+    api_parameters: "Parameters", "参数";
+    api_answer: "Answers", "返回";
     password: "Password", "密码";
     user: "User", "用户";
     role: "Role", "角色";

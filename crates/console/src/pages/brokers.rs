@@ -119,7 +119,7 @@ fn nameserver_table(viewer: &Viewer, brokers: &Brokers) -> Markup {
 }
 
 /// The broker of that name and id; an error says that no nameserver knows it.
-fn broker_of<'b>(viewer: &Viewer, brokers: &'b Brokers, name: &str, id: i64) -> Result<&'b Broker, PageError> {
+pub fn broker_of<'b>(viewer: &Viewer, brokers: &'b Brokers, name: &str, id: i64) -> Result<&'b Broker, PageError> {
     let found = brokers.brokers.iter().find(|broker| broker.at.name == name && broker.at.id == id);
     found.ok_or_else(|| PageError::NotFound(fill(viewer.language.no_such_broker(), &[&name, &id])))
 }
@@ -244,6 +244,14 @@ fn update_command(at: &BrokerAt, key: &str, value: &str) -> String {
     format!("apogee mqadmin updateBrokerConfig -b {address} -k {key} -v {value}")
 }
 
+/// Refuses what cannot be the name of a setting.
+pub fn check_key(key: &str) -> Result<(), PageError> {
+    if !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c)) {
+        return Ok(());
+    }
+    Err(PageError::BadRequest(format!("`{key}` is no name of a setting")))
+}
+
 /// `POST /brokers/{name}/{id}/settings/{key}`
 pub async fn change(
     State(app): State<Arc<App>>,
@@ -253,9 +261,7 @@ pub async fn change(
 ) -> Result<Response, PageError> {
     form.only(&["form_token", "value"])?;
     viewer.must(Role::Admin)?;
-    if !key.chars().all(|c| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c)) {
-        return Err(PageError::BadRequest(format!("`{key}` is no name of a setting")));
-    }
+    check_key(&key)?;
     let language = viewer.language;
     let brokers = app.cluster.brokers().await;
     let broker = broker_of(&viewer, &brokers, &name, id)?;

@@ -20,9 +20,9 @@ use crate::page::{Page, PageError, Section};
 use crate::viewer::Viewer;
 
 /// Most retries that a form takes.
-const RETRIES_MAX: i32 = 10_000;
+pub const RETRIES_MAX: i32 = 10_000;
 /// Most queues for retries that a form takes.
-const RETRY_QUEUES_MAX: i32 = 64;
+pub const RETRY_QUEUES_MAX: i32 = 64;
 
 const FIELDS: [&str; 8] =
     ["form_token", "name", "retries", "retry_queues", "consume", "broadcast", "from_first", "orderly"];

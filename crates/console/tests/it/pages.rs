@@ -70,8 +70,7 @@ pub fn crawl(browser: &mut Browser, most: usize) -> Vec<Visited> {
             }
             assert!(path.is_empty() || path.starts_with('/'), "{link} on {path} leads away");
         }
-        // Bodies are given as files, which no browser shows.
-        let is_html = page.header("content-disposition").is_none();
+        let is_html = page.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
         visited.push(Visited { path, status: page.status, text: page.text, is_html });
     }
     visited

@@ -113,6 +113,11 @@ impl HandedOut {
         self.damaged.insert((node, topic, queue, offset));
     }
 
+    /// A broker deleted what is old: nothing is expected of what lay before the start of its log.
+    pub fn deleted(&mut self, node: NodeId, log_start: u64) {
+        self.out.retain(|at, out| at.node != node || log_start <= out.position);
+    }
+
     /// A broker was killed: it may have forgotten what was done lately, and hand out again.
     pub fn killed(&mut self, node: NodeId, unsaved_us: u64, now_us: u64) {
         for (_, out) in self.out.iter_mut().filter(|(at, out)| at.node == node && now_us <= out.touched_us + unsaved_us)

@@ -342,6 +342,7 @@ impl World {
             }
             Work::Upkeep => {
                 process.keep_up();
+                self.history.handed_out.deleted(node, process.broker.log.start().0);
                 if process.broker.log.stats().is_fenced && !std::mem::replace(&mut process.is_fenced, true) {
                     // Somebody looks after it.
                     self.trace.note(now_us, &[node as u64], || format!("server {node} is fenced"));
@@ -582,6 +583,10 @@ impl World {
         if let Some(from) = self.nodes.get(&node).and_then(|known| known.may_end_at(power_is_cut)) {
             self.trace.note(now_us, &[from], || format!("the log of server {node} may end at {from}"));
             self.history.cut_short(node, from, now_us);
+            if self.nodes.get(&node).is_some_and(|known| known.setting().flush == Flush::Async) {
+                // A log that ends before its checkpoint says has lost what was acknowledged: queues move ahead.
+                self.history.skipped.insert(node);
+            }
         }
     }
 

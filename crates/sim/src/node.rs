@@ -38,8 +38,6 @@ pub struct Setting {
     pub segment_bytes: u64,
     /// Age after which messages may be deleted.
     pub retention: Option<Duration>,
-    /// Whether whoever reads has to wait for the disk.
-    is_cold: bool,
     sizes: LogConfig,
 }
 
@@ -59,7 +57,6 @@ impl Setting {
                 spare_segments: rng.usize(0..3),
                 ..LogConfig::default()
             },
-            is_cold: rng.u8(..3) == 0,
         }
     }
 }
@@ -125,13 +122,11 @@ impl Node {
             sync_flush_timeout: Duration::from_secs(2).into(),
             ..BrokerConfig::default()
         };
-        let disk = MemoryDisk::new();
-        disk.set_cold(setting.is_cold);
         Node {
             config,
             setting,
             address,
-            disk,
+            disk: MemoryDisk::new(),
             metadata: Metadata::default(),
             clock_ms: Arc::new(AtomicI64::new(CLOCK_START_MS)),
             clock_skew_ms: 0,

@@ -34,7 +34,6 @@ use crate::remoting::WokenPops;
 use crate::request_modes::RequestModes;
 use crate::send::{Draft, SendError};
 use crate::sessions::Sessions;
-use crate::slow_pulls::SlowPulls;
 use crate::stats::Stats;
 use crate::topics::{Permission, Topic, TopicSettings, Topics};
 use crate::transactions::Transactions;
@@ -85,8 +84,6 @@ pub struct Broker {
     pub client_requests: ClientRequests,
     /// Pulls that wait for messages.
     pub pulls: Arc<HeldPulls>,
-    /// Pulls that wait for the disk.
-    pub slow_pulls: SlowPulls,
     /// Woken when a message is due earlier than any before.
     pub due: Arc<Notify>,
     /// Time before which no delayed message is delivered, after one could not be.

@@ -44,7 +44,6 @@ pub mod send;
 pub mod send_back;
 pub mod series;
 pub mod sessions;
-pub mod slow_pulls;
 #[cfg(feature = "otel")]
 pub mod spans;
 pub mod start;

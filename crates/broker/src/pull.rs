@@ -2,10 +2,9 @@
 //!
 //! Source: `broker/.../processor/PullMessageProcessor.java`.
 
-use log::{DefineError, Log, Patience, PullLimits, PullOutcome, QueueNumber, ReadError};
+use log::{DefineError, Log, PullLimits, PullOutcome, QueueNumber, ReadError};
 use protocol::bodies::heartbeat::MessageModel;
 use protocol::codes::ResponseCode;
-use protocol::record::Record;
 use protocol::requests::PullFlags;
 
 use crate::access::{self, AccessError};
@@ -171,13 +170,8 @@ impl PullError {
     }
 }
 
-/// Checks a pull and appends what it finds to `out`. Fails with [`ReadError::NotCached`] if `patience` does not suffice.
-pub fn pull(
-    broker: &Broker,
-    request: &PullRequest,
-    patience: Patience,
-    out: &mut Vec<u8>,
-) -> Result<Pulled, PullError> {
+/// Checks a pull and appends what it finds to `out`.
+pub fn pull(broker: &Broker, request: &PullRequest, out: &mut Vec<u8>) -> Result<Pulled, PullError> {
     let group = access::consuming_group(broker, &request.group)?;
     let topic = access::readable_topic(broker, &request.topic)?;
     access::check_queue(&topic, request.queue_id)?;
@@ -216,7 +210,7 @@ pub fn pull(
         max_bytes: request.max_bytes.map_or(BYTES_MAX, |bytes| (bytes.max(0) as usize).min(BYTES_MAX)),
     };
     let before = out.len();
-    let read = read_matching(&broker.log, queue, offset, limits, patience, &filter, out)?;
+    let read = read_matching(&broker.log, queue, offset, limits, &filter, out)?;
     if let PullOutcome::Found { count } = read.outcome {
         stats::count_got(broker, &topic, &request.group, count, out.len() - before);
         #[cfg(feature = "otel")]
@@ -244,16 +238,14 @@ pub fn read_matching(
     queue: QueueNumber,
     offset: u64,
     limits: PullLimits,
-    patience: Patience,
     filter: &Filter,
     out: &mut Vec<u8>,
 ) -> Result<log::Pulled, ReadError> {
     let accept = |tag_hash| filter.may_match(tag_hash);
     if filter.needs_properties() {
-        let test = |record: &Record<'_>| filter.matches(&record.properties());
-        log.pull_tested(queue, offset, limits, patience, &accept, &test, out)
+        log.pull_tested(queue, offset, limits, &accept, &|record| filter.matches(&record.properties()), out)
     } else {
-        log.pull_with(queue, offset, limits, patience, &accept, out)
+        log.pull(queue, offset, limits, &accept, out)
     }
 }
 

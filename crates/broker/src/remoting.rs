@@ -45,7 +45,7 @@ use appending::AppendingTurn;
 use call::{Call, Refusal};
 
 pub use pops::{WokenPops, answer_ready_pops, answer_woken_pops};
-pub use pulls::{answer_held_pulls, answer_ready_pulls, answer_slow_pulls, answer_slow_pulls_here};
+pub use pulls::{answer_held_pulls, answer_ready_pulls};
 
 /// The door. Clones open the same broker.
 #[derive(Clone)]

@@ -28,7 +28,7 @@ use crate::config::{BrokerConfig, Flush, exporting};
 use crate::delivery::expiry;
 use crate::meta::{Meta, MetaError, MetaThread};
 use crate::registration::keep_registered;
-use crate::remoting::{RemotingDoor, answer_held_pulls, answer_slow_pulls, answer_woken_pops};
+use crate::remoting::{RemotingDoor, answer_held_pulls, answer_woken_pops};
 use crate::series::BrokerSeries;
 use crate::{decide, delay};
 
@@ -270,8 +270,6 @@ fn start_tasks(broker: &Arc<Broker>, workers: &Workers, listeners: [TcpListener;
     });
     let shared = broker.clone();
     workers.spawn_on(0, move || answer_held_pulls(shared));
-    let shared = broker.clone();
-    workers.spawn_on(0, move || answer_slow_pulls(shared));
     let shared = broker.clone();
     workers.spawn_on(0, move || delay::deliver_when_due(shared));
     let shared = broker.clone();

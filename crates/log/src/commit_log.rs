@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use protocol::record::{MAGIC_V1, MAGIC_V2, RECORD_BYTES_MIN, Record};
 use protocol::sys_flag::SysFlag;
 
-use crate::disk::{DiskFile, read_cached_exact_at, read_exact_at};
+use crate::disk::{DiskFile, read_exact_at};
 use crate::segment::{RECORD_BYTES_MAX, Segment, u32_at, u64_at};
 
 /// Bytes of the first read of a record whose size is not known.
@@ -57,34 +57,9 @@ pub enum ReadError {
         /// Hours since 1970.
         hour: i64,
     },
-    /// What was asked for is on the disk only, and it was not to be waited for.
-    #[error("what is read is not in memory")]
-    NotCached,
     /// The disk failed.
     #[error("the disk cannot be read")]
     Io(#[from] io::Error),
-}
-
-/// Whether a read may keep its thread until the disk has answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// It may not: what is not in memory fails with [`ReadError::NotCached`].
-    OnlyCached,
-    /// It may.
-    WaitsForDisk,
-    /// It may, and whoever reads will go on: what lies behind the records that are wanted is asked for as well.
-    ReadsAhead,
-}
-
-impl Patience {
-    /// Fills `buffer` from byte `at` on.
-    pub(crate) fn read_exact_at(self, file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> Result<(), ReadError> {
-        match self {
-            Patience::OnlyCached if read_cached_exact_at(file, buffer, at)? => Ok(()),
-            Patience::OnlyCached => Err(ReadError::NotCached),
-            Patience::WaitsForDisk | Patience::ReadsAhead => Ok(read_exact_at(file, buffer, at)?),
-        }
-    }
 }
 
 /// The segments in order. Only the writer and retention change the list.
@@ -192,16 +167,10 @@ pub(crate) fn is_record_head(bytes: &[u8], position: u64, size: u32) -> bool {
 }
 
 /// Reads `size` bytes at `at` to the end of `out`; leaves `out` as it was when that fails.
-pub(crate) fn append_read(
-    file: &dyn DiskFile,
-    at: u64,
-    size: usize,
-    patience: Patience,
-    out: &mut Vec<u8>,
-) -> Result<(), ReadError> {
+pub(crate) fn append_read(file: &dyn DiskFile, at: u64, size: usize, out: &mut Vec<u8>) -> io::Result<()> {
     let from = out.len();
     out.resize(from + size, 0);
-    patience.read_exact_at(file, &mut out[from..], at).inspect_err(|_| out.truncate(from))
+    read_exact_at(file, &mut out[from..], at).inspect_err(|_| out.truncate(from))
 }
 
 #[cfg(test)]

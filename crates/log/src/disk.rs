@@ -35,13 +35,6 @@ pub trait Disk: Send + Sync {
 pub trait DiskFile: Send + Sync {
     /// Reads into `buffer` from byte `at` on. Returns fewer bytes only when the file ends.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
-    /// As [`read_at`](Self::read_at), but only what the system has in memory: `None` says that the disk would have to be
-    /// waited for. Where that cannot be told, it is read like anything.
-    fn read_cached_at(&self, buffer: &mut [u8], at: u64) -> io::Result<Option<usize>> {
-        self.read_at(buffer, at).map(Some)
-    }
-    /// Says that bytes `from..to` will be read soon.
-    fn will_read(&self, _from: u64, _to: u64) {}
     /// Writes all of `bytes` at byte `at`. After an error any part may have been written.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
     /// Cuts or extends the file.
@@ -67,18 +60,6 @@ pub trait DiskFile: Send + Sync {
 /// Reads exactly `buffer.len()` bytes, or fails with [`io::ErrorKind::UnexpectedEof`].
 pub(crate) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<()> {
     let read = file.read_at(buffer, at)?;
-    is_whole(read, buffer)
-}
-
-/// As [`read_exact_at`], but only what is in memory; `false` says that the disk would have to be waited for.
-pub(crate) fn read_cached_exact_at(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<bool> {
-    match file.read_cached_at(buffer, at)? {
-        Some(read) => is_whole(read, buffer).map(|()| true),
-        None => Ok(false),
-    }
-}
-
-fn is_whole(read: usize, buffer: &[u8]) -> io::Result<()> {
     if read == buffer.len() {
         return Ok(());
     }

@@ -78,7 +78,7 @@ mod segment;
 mod writer;
 
 pub use batch::{Batch, Placed};
-pub use commit_log::{Patience, ReadError};
+pub use commit_log::ReadError;
 pub use config::{LogConfig, Visibility};
 pub use damage::Damage;
 pub use disk::{Disk, DiskError, DiskFile, MemoryDisk, Misdirected, PowerCut, RealDisk, replace_file};

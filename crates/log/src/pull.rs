@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use protocol::record::{Record, records};
 
-use crate::commit_log::{Patience, ReadError, append_read};
+use crate::commit_log::{ReadError, append_read};
+use crate::disk::read_exact_at;
 use crate::log::{Log, QueueOffsets};
 use crate::position::QueueNumber;
 use crate::queue_index::Chunk;
@@ -19,8 +20,6 @@ const SCAN_BYTES_MAX: usize = 4 << 20;
 const TESTED_AT_ONCE: usize = 64;
 /// Records further apart than this are not read together.
 const SPAN_BYTES_MAX: u64 = 256 << 10;
-/// Bytes behind a span that are asked for along with it, for whoever reads ahead.
-const READ_AHEAD_BYTES: u64 = 2 << 20;
 /// Of a span read at once, at least one byte in so many must be wanted.
 const SPAN_WASTE_MAX: u64 = 16;
 
@@ -93,20 +92,6 @@ impl Log {
         accept: &dyn Fn(i32) -> bool,
         out: &mut Vec<u8>,
     ) -> Result<Pulled, ReadError> {
-        self.pull_with(queue, offset, limits, Patience::WaitsForDisk, accept, out)
-    }
-
-    /// As [`pull`](Self::pull), with more or less patience. With [`Patience::OnlyCached`] it fails with
-    /// [`ReadError::NotCached`] where the disk would have to be waited for, and leaves `out` as it was.
-    pub fn pull_with(
-        &self,
-        queue: QueueNumber,
-        offset: u64,
-        limits: PullLimits,
-        patience: Patience,
-        accept: &dyn Fn(i32) -> bool,
-        out: &mut Vec<u8>,
-    ) -> Result<Pulled, ReadError> {
         let QueueOffsets { min, max } = self.known_offsets(queue)?;
         let answer = |outcome, next_offset| Ok(Pulled { outcome, next_offset, min_offset: min, max_offset: max });
         if max == 0 {
@@ -122,13 +107,12 @@ impl Log {
         let mut wanted = Vec::with_capacity(limits.max_messages.min(SCAN_ENTRIES_MAX));
         let mut entries_left = SCAN_ENTRIES_MAX;
         // Where nothing follows, offsets up to the end were skipped.
-        let select = Select { queue, limits, patience, accept };
-        let next = self.select(&select, offset, &mut entries_left, &mut wanted)?.unwrap_or(max);
+        let next = self.select(queue, offset, limits, accept, &mut entries_left, &mut wanted)?.unwrap_or(max);
         let Some(first) = wanted.first() else {
             return answer(PullOutcome::NothingMatched, next);
         };
         let from = out.len();
-        match self.read_entries(queue, &wanted, patience, out).inspect_err(|_| out.truncate(from)) {
+        match self.read_entries(queue, &wanted, out).inspect_err(|_| out.truncate(from)) {
             Err(_) if first.entry.position < self.log.start() => {
                 // Retention was here in the meantime.
                 let QueueOffsets { min, max } = self.offsets(queue);
@@ -141,22 +125,20 @@ impl Log {
         }
     }
 
-    /// As [`pull_with`](Self::pull_with), but of the records whose tag hash is liked, appends only those that pass `test`. It reads
+    /// As [`pull`](Self::pull), but of the records whose tag hash is liked, appends only those that pass `test`. It reads
     /// what it tests, and ends after some entries and bytes even where nothing passed.
-    #[expect(clippy::too_many_arguments, reason = "what is read, how much, how, and where to")]
     pub fn pull_tested(
         &self,
         queue: QueueNumber,
         offset: u64,
         limits: PullLimits,
-        patience: Patience,
         accept: &dyn Fn(i32) -> bool,
         test: &dyn Fn(&Record<'_>) -> bool,
         out: &mut Vec<u8>,
     ) -> Result<Pulled, ReadError> {
         let QueueOffsets { min, max } = self.known_offsets(queue)?;
         if max == 0 || !(min..max).contains(&offset) {
-            return self.pull_with(queue, offset, limits, patience, accept, out);
+            return self.pull(queue, offset, limits, accept, out);
         }
         let from = out.len();
         let answer = |count, next_offset| {
@@ -164,18 +146,16 @@ impl Log {
             Ok(Pulled { outcome, next_offset, min_offset: min, max_offset: max })
         };
         let at_once = PullLimits { max_messages: TESTED_AT_ONCE, max_bytes: SPAN_BYTES_MAX as usize };
-        let select = Select { queue, limits: at_once, patience, accept };
         let (mut entries_left, mut bytes_left) = (SCAN_ENTRIES_MAX, SCAN_BYTES_MAX);
         let (mut wanted, mut read) = (Vec::new(), Vec::new());
         let (mut count, mut next) = (0, offset);
         while entries_left != 0 && bytes_left != 0 && count < limits.max_messages.max(1) {
             wanted.clear();
             read.clear();
-            let selected = self.select(&select, next, &mut entries_left, &mut wanted);
-            let Some(after) = selected.inspect_err(|_| out.truncate(from))? else {
+            let Some(after) = self.select(queue, next, at_once, accept, &mut entries_left, &mut wanted)? else {
                 return answer(count, max);
             };
-            match self.read_entries(queue, &wanted, patience, &mut read) {
+            match self.read_entries(queue, &wanted, &mut read) {
                 Err(_) if count == 0 && wanted.first().is_some_and(|first| first.entry.position < self.log.start()) => {
                     // Retention was here in the meantime.
                     let QueueOffsets { min, max } = self.offsets(queue);
@@ -211,16 +191,17 @@ impl Log {
     /// than `entries_left`, which it counts down.
     fn select(
         &self,
-        select: &Select<'_>,
+        queue: QueueNumber,
         offset: u64,
+        limits: PullLimits,
+        accept: &dyn Fn(i32) -> bool,
         entries_left: &mut usize,
         wanted: &mut Vec<Wanted>,
     ) -> Result<Option<u64>, ReadError> {
-        let Select { queue, limits, patience, accept } = *select;
         let mut chunk = Vec::new();
         let (mut next, mut bytes) = (offset, 0);
         let mut found_any = false;
-        while let Some((first, next_base)) = self.load_chunk_with(queue, next, patience, &mut chunk)? {
+        while let Some((first, next_base)) = self.load_chunk(queue, next, &mut chunk)? {
             next = first;
             for entry in &chunk {
                 if *entries_left == 0 {
@@ -251,16 +232,6 @@ impl Log {
         offset: u64,
         out: &mut Vec<IndexEntry>,
     ) -> Result<Option<(u64, u64)>, ReadError> {
-        self.load_chunk_with(queue, offset, Patience::WaitsForDisk, out)
-    }
-
-    fn load_chunk_with(
-        &self,
-        queue: QueueNumber,
-        offset: u64,
-        patience: Patience,
-        out: &mut Vec<IndexEntry>,
-    ) -> Result<Option<(u64, u64)>, ReadError> {
         let mut offset = offset;
         loop {
             let chunk = self.published().queues.chunk(queue, offset, out);
@@ -269,10 +240,7 @@ impl Log {
                 Chunk::Memory { first, next_base } => (first, next_base),
                 Chunk::Stored { base, next_base, file, at } => {
                     let mut bytes = [0; BLOCK_BYTES_MAX];
-                    let read = match patience {
-                        Patience::OnlyCached => file.read_cached_at(&mut bytes, at)?.ok_or(ReadError::NotCached)?,
-                        Patience::WaitsForDisk | Patience::ReadsAhead => file.read_at(&mut bytes, at)?,
-                    };
+                    let read = file.read_at(&mut bytes, at)?;
                     if item::read_block(&bytes[..read], queue.0, base, out).is_none() {
                         self.damaged().blocks.insert((queue.0, base));
                         return Err(ReadError::DamagedIndex { queue: queue.0, offset: base });
@@ -295,15 +263,9 @@ impl Log {
     }
 
     /// Appends the records that are wanted, which are in the order of the log, but for damaged ones; returns how many.
-    fn read_entries(
-        &self,
-        queue: QueueNumber,
-        wanted: &[Wanted],
-        patience: Patience,
-        out: &mut Vec<u8>,
-    ) -> Result<usize, ReadError> {
+    fn read_entries(&self, queue: QueueNumber, wanted: &[Wanted], out: &mut Vec<u8>) -> Result<usize, ReadError> {
         let mut span = SPAN.take();
-        let result = self.read_spans(queue, wanted, patience, &mut span, out);
+        let result = self.read_spans(queue, wanted, &mut span, out);
         SPAN.set(span);
         result
     }
@@ -312,7 +274,6 @@ impl Log {
         &self,
         queue: QueueNumber,
         wanted: &[Wanted],
-        patience: Patience,
         span: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<usize, ReadError> {
@@ -329,16 +290,13 @@ impl Log {
             let useful: usize = group.iter().map(|wanted| wanted.entry.size as usize).sum();
             let at = first.position - segment.base;
             let from = out.len();
-            if patience == Patience::ReadsAhead {
-                segment.file.will_read(at, at + size as u64 + READ_AHEAD_BYTES);
-            }
             if useful == size {
-                append_read(&*segment.file, at, size, patience, out)?;
+                append_read(&*segment.file, at, size, out)?;
             } else {
                 if span.len() < size {
                     span.resize(size, 0);
                 }
-                patience.read_exact_at(&*segment.file, &mut span[..size], at)?;
+                read_exact_at(&*segment.file, &mut span[..size], at)?;
                 for Wanted { entry, .. } in group {
                     let at = (entry.position - first.position) as usize;
                     out.extend_from_slice(&span[at..at + entry.size as usize]);
@@ -503,14 +461,6 @@ impl Log {
         }
         Ok(max)
     }
-}
-
-/// Which entries a pull looks for.
-struct Select<'a> {
-    queue: QueueNumber,
-    limits: PullLimits,
-    patience: Patience,
-    accept: &'a dyn Fn(i32) -> bool,
 }
 
 /// A record that a pull returns.

@@ -12,7 +12,7 @@ use broker::clock::Clock;
 use broker::config::{BrokerConfig, Flush};
 use broker::delivery::expiry;
 use broker::meta::{Meta, MetaWork};
-use broker::remoting::{RemotingDoor, answer_ready_pops, answer_ready_pulls, answer_slow_pulls_here};
+use broker::remoting::{RemotingDoor, answer_ready_pops, answer_ready_pulls};
 use broker::start::upkeep::{self, Ticks, Upkeep};
 use broker::start::{Machine, open};
 use broker::{decide, delay};
@@ -287,7 +287,6 @@ impl Process {
     /// is more of it.
     pub fn answer_pulls(&self) -> Duration {
         loop {
-            answer_slow_pulls_here(&self.broker);
             let wait = answer_ready_pulls(&self.broker).min(expiry::expire_due(&self.broker));
             let more_pops = answer_ready_pops(&self.broker);
             if !wait.is_zero() && !more_pops {

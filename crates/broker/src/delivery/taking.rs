@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use log::{DefineError, Patience, PullLimits, PullOutcome, QueueNumber, QueueOffsets, ReadError};
+use log::{DefineError, PullLimits, PullOutcome, QueueNumber, QueueOffsets, ReadError};
 use protocol::codes::ResponseCode;
 use protocol::record::{self, Record};
 
@@ -357,8 +357,7 @@ impl Taking<'_> {
         let filter = &self.request.filter;
         while !self.is_full() && self.passed_over < PASSED_OVER_MAX {
             let (from, before) = (self.out.len(), queue.delivery.next());
-            let pulled =
-                read_matching(&self.broker.log, number, before, self.room(), Patience::WaitsForDisk, filter, self.out)?;
+            let pulled = read_matching(&self.broker.log, number, before, self.room(), filter, self.out)?;
             match pulled.outcome {
                 PullOutcome::Found { .. } => {}
                 PullOutcome::NothingMatched => {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hyper::body::Incoming;
-use log::Patience;
 use protocol::record::Record;
 use protocol::requests::PullFlags;
 use protocol::v2::pull_message_response::Content;
@@ -76,7 +75,7 @@ async fn pull_until(call: &Call, request: v2::PullMessageRequest) -> Result<Vec<
     let mut arrival = None;
     loop {
         let mut records = Vec::new();
-        let pulled = pull::pull(broker, &pull, Patience::WaitsForDisk, &mut records)?;
+        let pulled = pull::pull(broker, &pull, &mut records)?;
         let next = element(Content::NextOffset(pulled.next_offset));
         match pulled.found {
             Found::BeforeStart | Found::BeyondEnd | Found::Reset => {

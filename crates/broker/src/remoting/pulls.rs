@@ -5,26 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use log::{Patience, ReadError};
 use protocol::codes::ResponseCode;
 use protocol::frame::Codec;
 use protocol::requests::{PullFlags, PullMessage};
 use protocol::writer::FrameWriter;
-use tokio::sync::Semaphore;
 
 use super::call::{Call, Refusal};
 use crate::broker::Broker;
 use crate::held_pulls::HeldPull;
 use crate::pull::{self, Found, PullError, PullRequest, Pulled};
-use crate::slow_pulls::SlowPull;
 
 /// Longest time for which a pull is held: clients give up after 30 s.
 const HOLD_MAX_MS: i64 = 25_000;
 /// How long a pull is held when long polling is off.
 const SHORT_HOLD_MS: i64 = 1_000;
 
-/// Threads that may wait for the disk at a time, for the pulls of all connections.
-const READERS_MAX: usize = 4;
 /// Held pulls that are run before connections of the same thread get their turn.
 const PULLS_IN_A_ROW: usize = 32;
 
@@ -63,24 +58,12 @@ pub fn pull(call: &mut Call<'_>) -> Result<(), Refusal> {
         subscription,
         sub_version: header.sub_version,
     };
-    let commit_offset = flags.commits().then_some(header.commit_offset);
     with_body(|body| {
-        // A oneway pull is worth its commit only, and gets no answer later.
-        let patience = if call.header.is_oneway() { Patience::WaitsForDisk } else { Patience::OnlyCached };
-        let pulled = match pull::pull(call.broker, &request, patience, body) {
-            Err(PullError::Read(ReadError::NotCached)) => {
-                let slow = SlowPull { held: held(call, request), commit_offset };
-                let Some(SlowPull { held, commit_offset }) = call.broker.slow_pulls.add(slow) else {
-                    return Ok(());
-                };
-                let pulled = pull::pull(call.broker, &held.request, Patience::WaitsForDisk, body).map_err(refusal)?;
-                commit(call.broker, &held.request, commit_offset, &pulled);
-                write_answer(call.broker, call.codec, call.header.opaque, &pulled, body, call.out);
-                return Ok(());
-            }
-            pulled => pulled.map_err(refusal)?,
-        };
-        commit(call.broker, &request, commit_offset, &pulled);
+        let pulled = pull::pull(call.broker, &request, body).map_err(refusal)?;
+        // What is committed along with a pull that is sent elsewhere is older than where it is sent.
+        if flags.commits() && pulled.found != Found::Reset {
+            call.broker.offsets.commit(&request.group, &request.topic, request.queue_id, header.commit_offset);
+        }
         let nothing = matches!(pulled.found, Found::NothingYet | Found::Empty);
         let may_hold = nothing && flags.may_suspend() && !call.header.is_oneway();
         if may_hold && hold(call, request, &pulled, header.suspend_timeout_millis) {
@@ -96,24 +79,14 @@ fn refusal(error: PullError) -> Refusal {
     Refusal { forbidden_type, ..Refusal::new(code, error) }
 }
 
-/// What is committed along with a pull that is sent elsewhere is older than where it is sent.
-fn commit(broker: &Broker, request: &PullRequest, offset: Option<i64>, pulled: &Pulled) {
-    if let (Some(offset), true) = (offset, pulled.found != Found::Reset) {
-        broker.offsets.commit(&request.group, &request.topic, request.queue_id, offset);
-    }
-}
-
-fn held(call: &Call<'_>, request: PullRequest) -> HeldPull {
-    HeldPull { connection: call.connection.clone(), opaque: call.header.opaque, codec: call.codec, request }
-}
-
 /// Holds the pull; `false` when it has to be answered now.
 fn hold(call: &Call<'_>, request: PullRequest, pulled: &Pulled, wanted_ms: i64) -> bool {
     let Some(queue) = pulled.queue else { return false };
     let broker = call.broker;
     let hold_ms = if broker.config.long_polling.get() { wanted_ms.clamp(0, HOLD_MAX_MS) } else { SHORT_HOLD_MS };
     let offset = request.offset;
-    if !broker.pulls.hold(queue, broker.clock.now_ms() + hold_ms, held(call, request)) {
+    let held = HeldPull { connection: call.connection.clone(), opaque: call.header.opaque, codec: call.codec, request };
+    if !broker.pulls.hold(queue, broker.clock.now_ms() + hold_ms, held) {
         return false;
     }
     // A message that was stored between our look and the hold woke nobody.
@@ -172,14 +145,9 @@ fn run_again(broker: &Arc<Broker>, now_ms: i64, deadline_ms: i64, mut held: Held
         return;
     }
     with_body(|body| {
-        match pull::pull(broker, &held.request, Patience::OnlyCached, body) {
-            Err(PullError::Read(ReadError::NotCached)) => {
-                if let Some(slow) = broker.slow_pulls.add(SlowPull { held, commit_offset: None }) {
-                    answer_slowly(broker, &slow);
-                }
-            }
+        let (codec, opaque, connection) = (held.codec, held.opaque, held.connection.clone());
+        match pull::pull(broker, &held.request, body) {
             Ok(pulled) => {
-                let (codec, opaque, connection) = (held.codec, held.opaque, held.connection.clone());
                 let nothing = matches!(pulled.found, Found::NothingYet | Found::Empty | Found::NothingMatched);
                 if let (true, true, Some(queue)) = (nothing, now_ms < deadline_ms, pulled.queue) {
                     // What does not pass the filter need not be looked at again.
@@ -193,67 +161,18 @@ fn run_again(broker: &Arc<Broker>, now_ms: i64, deadline_ms: i64, mut held: Held
                 }
                 connection.send(|out| write_answer(broker, codec, opaque, &pulled, body, out));
             }
-            Err(error) => refuse(&held, &error),
+            Err(error) => {
+                let (code, forbidden_type) = error.code();
+                connection.send(|out| {
+                    let remark = error.to_string();
+                    let mut frame = FrameWriter::response(out, codec, code, opaque, Some(&remark));
+                    if let Some(kind) = forbidden_type {
+                        frame = frame.integer("forbiddenType", kind);
+                    }
+                    frame.finish(b"");
+                });
+                debug_assert_ne!(code, ResponseCode::SUCCESS);
+            }
         }
-    });
-}
-
-fn refuse(held: &HeldPull, error: &PullError) {
-    let (code, forbidden_type) = error.code();
-    held.connection.send(|out| {
-        let remark = error.to_string();
-        let mut frame = FrameWriter::response(out, held.codec, code, held.opaque, Some(&remark));
-        if let Some(kind) = forbidden_type {
-            frame = frame.integer("forbiddenType", kind);
-        }
-        frame.finish(b"");
-    });
-    debug_assert_ne!(code, ResponseCode::SUCCESS);
-}
-
-/// Lets other threads run the pulls that have to wait for the disk, until the broker stops.
-pub async fn answer_slow_pulls(broker: Arc<Broker>) {
-    let readers = Arc::new(Semaphore::new(READERS_MAX));
-    loop {
-        tokio::select! {
-            () = broker.slow_pulls.came() => {}
-            () = broker.shutdown.cancelled() => return,
-        }
-        while let Some(slow) = broker.slow_pulls.take() {
-            // It is never closed.
-            let Ok(reader) = readers.clone().acquire_owned().await else { return };
-            let broker = broker.clone();
-            tokio::task::spawn_blocking(move || {
-                answer_slow_pull(&broker, &slow);
-                drop(reader);
-            });
-        }
-    }
-}
-
-/// Runs the pulls that have to wait for the disk, on this thread.
-pub fn answer_slow_pulls_here(broker: &Broker) {
-    while let Some(slow) = broker.slow_pulls.take() {
-        answer_slow_pull(broker, &slow);
-    }
-}
-
-fn answer_slow_pull(broker: &Broker, slow: &SlowPull) {
-    answer_slowly(broker, slow);
-    broker.slow_pulls.done(slow.held.connection.id());
-}
-
-/// Runs a pull and waits for the disk.
-fn answer_slowly(broker: &Broker, slow: &SlowPull) {
-    let held = &slow.held;
-    if held.connection.is_closed() {
-        return;
-    }
-    with_body(|body| match pull::pull(broker, &held.request, Patience::ReadsAhead, body) {
-        Ok(pulled) => {
-            commit(broker, &held.request, slow.commit_offset, &pulled);
-            held.connection.send(|out| write_answer(broker, held.codec, held.opaque, &pulled, body, out));
-        }
-        Err(error) => refuse(held, &error),
     });
 }

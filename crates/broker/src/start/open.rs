@@ -30,7 +30,6 @@ use crate::reconfigure;
 use crate::registration::Registrations;
 use crate::request_modes::RequestModes;
 use crate::sessions::Sessions;
-use crate::slow_pulls::SlowPulls;
 use crate::stats::Stats;
 use crate::topics::{Permission, TopicSettings, Topics};
 use crate::transactions::{CheckSchedule, Transactions};
@@ -160,7 +159,6 @@ fn assemble(config: BrokerConfig, machine: Machine, opened: Opened, meta: Meta, 
         sessions: Sessions::default(),
         client_requests: ClientRequests::default(),
         pulls: watchers.pulls,
-        slow_pulls: SlowPulls::default(),
         due: watchers.due,
         delivery_pause_until_ms: AtomicI64::new(0),
         delivery_aside: Mutex::default(),

@@ -1,7 +1,6 @@
 //! Pulls that are held until there is something, and what the others are told.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::Duration;
 
 use broker::config::Flush;
@@ -118,35 +117,6 @@ fn pulls_that_may_not_wait_are_told_at_once_where_to_go_on() {
     for (queue_id, offset, code, next) in cases {
         let answer = client.pull(&pull("orders", queue_id, offset)).expect(code);
         assert_eq!(answer.number("nextBeginOffset"), next, "queue {queue_id} at {offset}");
-    }
-}
-
-#[test]
-fn what_the_system_has_dropped_from_memory_is_read_from_the_disk() {
-    let broker = broker();
-    let mut client = broker.client();
-    client.create_topic("orders", 1);
-    for number in 0..50 {
-        client.send("orders", 0, &number.to_string());
-    }
-    broker.inside().broker.writer.sync_now();
-    drop_from_memory(broker.folder());
-    for _ in 0..20 {
-        let answer = client.pull(&pull("orders", 0, 0)).expect(ResponseCode::SUCCESS);
-        assert_eq!(answer.number("nextBeginOffset"), 50);
-    }
-}
-
-/// Asks the system to forget what it has in memory of the files in a folder and below.
-fn drop_from_memory(folder: &Path) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            drop_from_memory(&entry.path());
-        } else {
-            let file = std::fs::File::open(entry.path()).unwrap();
-            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        }
     }
 }
 

@@ -19,7 +19,7 @@ use protocol::frame::Codec;
 use protocol::writer::{Expect, FrameWriter};
 use tower::Service;
 
-use crate::by_hand::Nowhere;
+use crate::flush_of_topic::Nowhere;
 use crate::wire::Message;
 
 const NOW_MS: i64 = 1_750_000_000_000;

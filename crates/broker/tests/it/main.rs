@@ -4,11 +4,9 @@
 
 mod admin;
 mod bad_input;
-mod by_hand;
 mod calls;
 mod clock;
 mod codes;
-mod cold_pulls;
 #[cfg(feature = "otel")]
 #[path = "../../../traces/tests/collector/mod.rs"]
 mod collector;

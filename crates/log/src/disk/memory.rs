@@ -48,8 +48,6 @@ struct State {
     /// Reads so far, and which of them fails.
     reads: u64,
     fail_read: Option<Failure>,
-    /// Every read has to wait, as on a real disk after its cache was given to others.
-    is_cold: bool,
     capacity: Option<u64>,
     /// Which change goes to another place if it is a write, and what decides where.
     misdirect: Option<(u64, u64)>,
@@ -286,11 +284,6 @@ impl MemoryDisk {
         self.state().fail_read = Some(Failure { operation: read, lasting });
     }
 
-    /// Lets every read have to wait for the disk, or none.
-    pub fn set_cold(&self, is_cold: bool) {
-        self.state().is_cold = is_cold;
-    }
-
     /// Lets no operation fail any more.
     pub fn heal(&self) {
         let mut state = self.state();
@@ -489,13 +482,6 @@ impl DiskFile for MemoryFile {
         let size = buffer.len().min(bytes.len() - from);
         buffer[..size].copy_from_slice(&bytes[from..from + size]);
         Ok(size)
-    }
-
-    fn read_cached_at(&self, buffer: &mut [u8], at: u64) -> io::Result<Option<usize>> {
-        if self.disk.state().is_cold {
-            return Ok(None);
-        }
-        self.read_at(buffer, at).map(Some)
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {

@@ -1,14 +1,14 @@
 //! The machine's disk, below one root directory.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, IoSliceMut};
+use std::io::{self, ErrorKind};
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::Errno;
 
 use super::{Disk, DiskFile};
 
@@ -127,30 +127,6 @@ impl DiskFile for RealFile {
         Ok(done)
     }
 
-    fn read_cached_at(&self, buffer: &mut [u8], at: u64) -> io::Result<Option<usize>> {
-        let mut done = 0;
-        while done < buffer.len() {
-            let rest = IoSliceMut::new(&mut buffer[done..]);
-            match preadv2(&self.0, &mut [rest], at + done as u64, ReadWriteFlags::NOWAIT) {
-                Ok(0) => break,
-                Ok(read) => done += read,
-                Err(Errno::AGAIN) => return Ok(None),
-                Err(Errno::INTR) => {}
-                // A system or a file system that cannot tell.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return self.read_at(buffer, at).map(Some),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(Some(done))
-    }
-
-    fn will_read(&self, from: u64, to: u64) {
-        if let Some(length) = to.checked_sub(from).and_then(NonZeroU64::new) {
-            // Advice: without it the read takes longer, and is the same.
-            let _ = fadvise(&self.0, from, Some(length), Advice::WillNeed);
-        }
-    }
-
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, at)
     }
@@ -218,24 +194,6 @@ mod tests {
         assert!(matches!(RealDisk::open(dir.path()), Err(DiskError::Locked(root)) if root == dir.path()));
         drop(first);
         RealDisk::open(dir.path()).unwrap();
-    }
-
-    #[test]
-    fn what_is_in_memory_is_read_without_waiting() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = RealDisk::open(dir.path()).unwrap();
-        let file = disk.create("a").unwrap();
-        file.write_at(&[7; 10_000], 0).unwrap();
-        let mut bytes = vec![1; 20_000];
-        // Up to the end of the file.
-        assert_eq!(file.read_cached_at(&mut bytes, 1_000).unwrap(), Some(9_000));
-        assert!(bytes[..9_000].iter().all(|byte| *byte == 7));
-        // Given back, it may be gone; asked for, it can be read either way.
-        file.sync_data().unwrap();
-        file.forget_cached(0, 10_000).unwrap();
-        assert!(matches!(file.read_cached_at(&mut bytes, 0).unwrap(), None | Some(10_000)));
-        file.will_read(0, 10_000);
-        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 10_000);
     }
 
     #[test]

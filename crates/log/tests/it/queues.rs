@@ -1,13 +1,12 @@
 //! Appending, pulling, and what a deleted queue leaves.
 
 use apogee_log::{
-    AppendError, Boundary, DELETED_QUEUES_TOPIC, LogConfig, LogPosition, MemoryDisk, Patience, PullLimits, PullOutcome,
+    AppendError, Boundary, DELETED_QUEUES_TOPIC, LogConfig, LogPosition, MemoryDisk, PullLimits, PullOutcome,
     RECORD_BYTES_MAX, ReadError,
 };
 
 use crate::support::*;
 
-const WAITS: Patience = Patience::WaitsForDisk;
 const LIMITS: PullLimits = PullLimits { max_messages: 32, max_bytes: 1 << 20 };
 
 #[test]
@@ -70,7 +69,7 @@ fn a_tested_pull_returns_what_passes_and_goes_on_after_what_it_tested() {
         let mut out = b"before".to_vec();
         let test = |record: &apogee_log::Record<'_>| record.properties().get("n") == Some(n);
         let accept = |found| hash.is_none_or(|hash| hash == found);
-        let pulled = log.pull_tested(queue, offset, limits, WAITS, &accept, &test, &mut out).unwrap();
+        let pulled = log.pull_tested(queue, offset, limits, &accept, &test, &mut out).unwrap();
         let found: Vec<_> = protocol::record::records(&out[6..]).map(|record| record.queue_offset()).collect();
         (pulled.outcome, pulled.next_offset, found)
     };
@@ -101,7 +100,7 @@ fn a_tested_pull_reads_a_few_megabytes_and_no_more() {
         append(&log, &[message("a", 0, &"x".repeat(1 << 20))], 1);
     }
     let queue = log.queue("a", 0).unwrap();
-    let pulled = log.pull_tested(queue, 0, LIMITS, WAITS, &|_| true, &|_| false, &mut Vec::new()).unwrap();
+    let pulled = log.pull_tested(queue, 0, LIMITS, &|_| true, &|_| false, &mut Vec::new()).unwrap();
     assert_eq!((pulled.outcome, pulled.next_offset), (PullOutcome::NothingMatched, 4));
 }
 

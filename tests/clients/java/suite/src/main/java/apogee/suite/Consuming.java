@@ -65,7 +65,7 @@ final class Consuming {
                 throw new AssertionError("one consumer has it all: " + one.bodies().size() + ", " + other.bodies().size());
             }
         }
-        long deadline = System.nanoTime() + 30_000_000_000L;
+        long deadline = System.nanoTime() + Inbox.PATIENCE_MS * 1_000_000;
         while (System.nanoTime() < deadline) {
             List<String> all = new ArrayList<>(one.bodies());
             all.addAll(other.bodies());

@@ -9,7 +9,7 @@ import org.apache.rocketmq.common.message.Message;
 /** Messages that came, in their order. */
 final class Inbox {
     /** Consumers look for new topics every 20 to 30 s, and a 4.9 client rests for 10 s when it is sent elsewhere. */
-    private static final long PATIENCE_MS = 90_000;
+    static final long PATIENCE_MS = 90_000;
 
     private final List<Message> messages = new ArrayList<>();
 

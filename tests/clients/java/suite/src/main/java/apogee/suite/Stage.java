@@ -7,6 +7,7 @@ import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
@@ -42,7 +43,22 @@ final class Stage {
     String topic(String name) throws Exception {
         String topic = unique(name);
         version.createTopic(admin, topic, QUEUES);
+        awaitRoute(topic);
         return topic;
+    }
+
+    /** Waits until the nameserver knows a topic. It hears of new ones a moment after the broker has them. */
+    void awaitRoute(String topic) throws Exception {
+        long deadline = System.nanoTime() + Inbox.PATIENCE_MS * 1_000_000;
+        while (true) {
+            try {
+                admin.examineTopicRouteInfo(topic);
+                return;
+            } catch (MQClientException unknown) {
+                Assertions.holds(System.nanoTime() < deadline, unknown);
+                Thread.sleep(20);
+            }
+        }
     }
 
     DefaultMQProducer producer() throws Exception {

@@ -49,6 +49,11 @@ super::texts! {
     body_cut: "The first {} of {} are shown.", "显示前 {}，共 {}。";
     not_text: "The body is not text; its bytes:", "消息体不是文本；其字节为：";
     not_json: "The body is not JSON.", "消息体不是 JSON。";
+    not_text_in: "The body is no text in {}.", "消息体不是 {} 文本。";
+    not_so_ends: "The body is not {}: it ends inside of the value at byte {}.", "消息体不是 {}：字节 {} 处的值不完整。";
+    not_so_unknown: "The body is not {}: no value begins as byte {} does.", "消息体不是 {}：字节 {} 不是有效的开头。";
+    not_so_deep: "The body is not shown as {}: its values lie too deep inside of each other.", "无法以 {} 显示消息体：嵌套过深。";
+    not_so_rest: "The body is not {}: it goes on after its value, at byte {}.", "消息体不是 {}：值结束后仍有数据，位于字节 {}。";
     inside: "unpacked from {}", "已从 {} 解压";
     consumption: "Who consumed it", "消费情况";
     consumed: "consumed", "已消费";

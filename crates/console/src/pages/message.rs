@@ -12,7 +12,7 @@ use protocol::properties;
 use super::messages::message_table;
 use crate::app::App;
 use crate::auth::Role;
-use crate::bodies::{View, best_view, shown};
+use crate::bodies::{Flaw, Mismatch, View, shown};
 use crate::cluster::catalog::{TopicKind, kind_of};
 use crate::cluster::messages::Found;
 use crate::html::{Tone, action, card, crumb, empty, head, known, nothing, refusals, state, time};
@@ -86,10 +86,10 @@ pub async fn one(
     let language = viewer.language;
     let view = match params.given("view") {
         None => None,
-        Some(name) => Some(
-            View::of_name(name)
-                .ok_or_else(|| PageError::BadRequest(format!("`view` is `{name}`; known: text, json, hex")))?,
-        ),
+        Some(name) => Some(View::of_name(name).ok_or_else(|| {
+            let known = View::ALL.map(|(_, known)| known).join(", ");
+            PageError::BadRequest(format!("`view` is `{name}`; known: {known}"))
+        })?),
     };
     let found = app.cluster.messages_by_id(&topic, &id).await;
     let title = format!("{} {id}", language.message_id());
@@ -166,26 +166,49 @@ fn body_of(viewer: &Viewer, topic: &str, message: &StoredMessage, view: Option<V
     if body.is_empty() {
         return html! { p.faint { (language.body_is_empty()) } };
     }
-    let view = view.unwrap_or_else(|| best_view(body));
     let seen = shown(body, view);
     let id = &message.received.offset_message_id;
-    let text_of = |view| match view {
-        View::Text => language.view_auto(),
-        View::Json => language.view_json(),
-        View::Hex => language.view_hex(),
-    };
     html! {
         nav.kinds.views {
-            @for (each, name) in View::ALL {
+            @for (view, name) in View::ALL {
                 @let to = viewer.links.with(&["messages", topic, id], &[("view", name)]);
-                @if each == view { a.here href=(to) aria-current="true" { (text_of(each)) } } @else { a href=(to) { (text_of(each)) } }
+                @if view == seen.view { a.here href=(to) aria-current="true" { (name_of(language, view)) } } @else { a href=(to) { (name_of(language, view)) } }
             }
             a href=(viewer.links.to(&["messages", topic, id, "body"])) download { (language.download()) }
         }
         @if let Some(packing) = seen.unpacked { p.faint { (fill(language.inside(), &[&packing])) } }
-        @if !seen.as_asked { p.faint { (if view == View::Json { language.not_json() } else { language.not_text() }) } }
-        @if let Some((part, whole)) = seen.part { p.faint { (fill(language.body_cut(), &[&show::bytes(part as i64), &show::bytes(whole as i64)])) } }
+        @if let Some(mismatch) = seen.mismatch { p.faint { (why_not(language, seen.view, mismatch)) } }
+        @if let Some((part, whole)) = seen.part {
+            @let whole = format!("{}{}", if seen.has_more { "> " } else { "" }, show::bytes(whole as i64));
+            p.faint { (fill(language.body_cut(), &[&show::bytes(part as i64), &whole])) }
+        }
         pre.body { (seen.text) }
+    }
+}
+
+fn name_of(language: Language, view: View) -> &'static str {
+    match view {
+        View::Text => language.view_auto(),
+        View::Gbk => "GBK",
+        View::Json => language.view_json(),
+        View::MsgPack => "MessagePack",
+        View::Cbor => "CBOR",
+        View::Protobuf => "Protobuf",
+        View::Hex => language.view_hex(),
+    }
+}
+
+/// Why a body is not shown as it was to be.
+fn why_not(language: Language, view: View, mismatch: Mismatch) -> String {
+    let name = name_of(language, view);
+    match mismatch {
+        Mismatch::NotText if view == View::Text => language.not_text().to_owned(),
+        Mismatch::NotText => fill(language.not_text_in(), &[&name]),
+        Mismatch::NotJson => language.not_json().to_owned(),
+        Mismatch::Flaw(Flaw::Ends(at)) => fill(language.not_so_ends(), &[&name, &at]),
+        Mismatch::Flaw(Flaw::Unknown(at)) => fill(language.not_so_unknown(), &[&name, &at]),
+        Mismatch::Flaw(Flaw::TooDeep) => fill(language.not_so_deep(), &[&name]),
+        Mismatch::Flaw(Flaw::Rest(at)) => fill(language.not_so_rest(), &[&name, &at]),
     }
 }
 

@@ -34,6 +34,21 @@ fn pages_show_what_brokers_tell() {
 }
 
 #[test]
+fn a_body_is_shown_as_its_reader_wants_it() {
+    let scene = usual();
+    let mut admin = scene.admin();
+    let mut shown = |view| admin.get(&format!("/messages/orders/{MESSAGE_ID}?view={view}"));
+    shown("hex").has("000000  3c 73 63 72");
+    shown("gbk").has(ESCAPED).lacks("The body is");
+    shown("json").has("The body is not JSON.").has(ESCAPED);
+    shown("msgpack").has("The body is not MessagePack: it goes on after its value, at byte 1.").has(ESCAPED);
+    shown("protobuf").has("The body is not Protobuf: no value begins as byte").has(ESCAPED);
+    let unknown = shown("xmas");
+    assert_eq!(unknown.status, 400);
+    unknown.has("known: text, gbk, json, msgpack, cbor, protobuf, hex");
+}
+
+#[test]
 fn script_in_names_keys_and_bodies_is_text_on_every_page() {
     let scene = usual();
     let mut admin = scene.admin();

@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.common.message.Message;
@@ -22,7 +23,7 @@ import org.springframework.stereotype.Component;
 /** An application of Spring Boot that sends, listens, asks and replies by the official starter. */
 @SpringBootApplication
 public class Spring {
-    private static final int REPLY_MS = 30_000;
+    private static final long REPLY_MS = Inbox.PATIENCE_MS;
 
     private static final Inbox TEXTS = new Inbox();
     private static final Inbox PAID = new Inbox();
@@ -70,9 +71,25 @@ public class Spring {
         producer.setNamesrvAddr(nameserver);
         producer.start();
         for (String name : List.of("topics.texts", "topics.orders", "topics.questions")) {
-            producer.createTopic("TBW102", (String) settings.get(name), 2, Map.of());
+            String topic = (String) settings.get(name);
+            producer.createTopic("TBW102", topic, 2, Map.of());
+            awaitQueues(producer, topic);
         }
         producer.shutdown();
+    }
+
+    /** Listeners that find no route at their start look again after half a minute only. */
+    private static void awaitQueues(DefaultMQProducer producer, String topic) throws Exception {
+        long deadline = System.nanoTime() + Inbox.PATIENCE_MS * 1_000_000;
+        while (true) {
+            try {
+                producer.fetchPublishMessageQueues(topic);
+                return;
+            } catch (MQClientException unknown) {
+                Assertions.holds(System.nanoTime() < deadline, unknown);
+                Thread.sleep(20);
+            }
+        }
     }
 
     private static Message message(String body) {

@@ -18,6 +18,8 @@ import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 /** Makes clients for the checks. They live as long as the program; a client that a check ends, it ends itself. */
 final class Stage {
     private static final int QUEUES = 4;
+    /** For a machine on which all checks of several programs begin at once. */
+    private static final int ANSWER_MS = 30_000;
 
     final String nameserver;
     final ClientVersion version;
@@ -28,7 +30,7 @@ final class Stage {
     Stage(String nameserver, ClientVersion version) throws Exception {
         this.nameserver = nameserver;
         this.version = version;
-        admin = new DefaultMQAdminExt(unique("admin"));
+        admin = new DefaultMQAdminExt(unique("admin"), ANSWER_MS);
         admin.setNamesrvAddr(nameserver);
         admin.setInstanceName(unique("admin"));
         admin.start();
@@ -68,6 +70,8 @@ final class Stage {
     <P extends DefaultMQProducer> P start(P producer) throws Exception {
         producer.setNamesrvAddr(nameserver);
         producer.setInstanceName(unique("producer"));
+        producer.setSendMsgTimeout(ANSWER_MS);
+        producer.setMqClientApiTimeout(ANSWER_MS);
         producer.start();
         return producer;
     }
@@ -80,6 +84,7 @@ final class Stage {
     DefaultMQPushConsumer prepare(DefaultMQPushConsumer consumer) {
         consumer.setNamesrvAddr(nameserver);
         consumer.setInstanceName(unique("consumer"));
+        consumer.setMqClientApiTimeout(ANSWER_MS);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         return consumer;
     }
@@ -106,6 +111,7 @@ final class Stage {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(group);
         consumer.setNamesrvAddr(nameserver);
         consumer.setInstanceName(unique("puller"));
+        consumer.setMqClientApiTimeout(ANSWER_MS);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         return consumer;
     }

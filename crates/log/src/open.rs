@@ -242,7 +242,7 @@ impl Opening {
                 read = self.read_log(&log, None, trust, replay)?;
             }
         }
-        let ReadLog { start: Start { mut published, stated, .. }, scanned, from } = read;
+        let ReadLog { start: Start { mut published, stated, indexed, .. }, scanned, from } = read;
         let (end, current) = self.repair(&log, &scanned).map_err(io("repairing the end of the commit log"))?;
         published.end = end;
         if let Some(from) = self.left.unsynced_from {
@@ -256,7 +256,10 @@ impl Opening {
         let unsynced = unsynced.collect();
         let mut writer = Writer::new(self.disk.clone(), &self.config, current, unsynced, end, last_store_ms, spares);
         let may_have_lost = lost_tail || self.left.stop == Stop::PowerLost;
-        let skipped_offsets = may_have_lost && self.config.visibility == Visibility::Written;
+        // What was damaged before an index knew it may have been the last message of its queue. Consumers had it, and one
+        // of the same offset would pass by those that had.
+        let lost_offsets = indexed < scanned.damaged_until;
+        let skipped_offsets = lost_offsets || may_have_lost && self.config.visibility == Visibility::Written;
         if skipped_offsets {
             for (topic, queue_id) in &self.config.known_queues {
                 published.queues.define(topic, *queue_id);

@@ -45,8 +45,17 @@ pub(crate) struct Scanned {
     pub records: u64,
     /// Bytes that were damaged before the end and passed over.
     pub damaged_bytes: u64,
+    /// Position after the last of them.
+    pub damaged_until: u64,
     /// The log did not end in zeros or in a closed segment: something was cut off.
     pub is_torn: bool,
+}
+
+impl Scanned {
+    fn damaged(&mut self, bytes: u64, until: u64) {
+        self.damaged_bytes += bytes;
+        self.damaged_until = until;
+    }
 }
 
 /// Shows every whole record from `from` on to `visit`, in order.
@@ -87,11 +96,11 @@ pub(crate) fn scan(
                     }
                     match reader.resume_after(at)? {
                         Some(next) => {
-                            scanned.damaged_bytes += next - at;
+                            scanned.damaged(next - at, next);
                             position = next;
                         }
                         None if index + 1 < segments.len() => {
-                            scanned.damaged_bytes += segment.end() - at;
+                            scanned.damaged(segment.end() - at, segment.end());
                             scanned.end = segment.end();
                             break;
                         }
@@ -181,7 +190,8 @@ impl<'a> Reader<'a> {
                     return Ok(Run::Sealed(next));
                 }
                 if next <= self.trust.durable {
-                    scanned.damaged_bytes += self.deliver_undamaged(crc, bytes, scanned, visit);
+                    let damaged_bytes = self.deliver_undamaged(crc, bytes, scanned, visit);
+                    scanned.damaged(damaged_bytes, next);
                     return Ok(Run::Sealed(next));
                 }
                 return Ok(Run::Ended { at: start, is_torn: true });

@@ -75,6 +75,29 @@ fn a_write_that_went_to_another_place_costs_what_it_should_have_put_and_what_it_
     assert_eq!(bodies(&open(&disk), "a", 0), left);
 }
 
+#[test]
+fn the_offset_of_a_last_message_that_was_damaged_is_not_given_again() {
+    for is_known in [false, true] {
+        let disk = MemoryDisk::new();
+        let log = open(&disk);
+        append(&log, &[message("a", 0, "one")], 5);
+        let hit = append(&log, &[message("a", 0, "seen and damaged")], 5)[0];
+        append(&log, &[message("b", 0, "what shows that the log goes on")], 5);
+        if is_known {
+            checkpoint(&log);
+        }
+        drop(log);
+        let (from, to) = (hit.position.0 as usize, hit.position.0 as usize + hit.size as usize);
+        disk.tamper(SEGMENT, |bytes| bytes[from..to].fill(0)).unwrap();
+        let (log, recovery) = open_with(&disk, config());
+        // A checkpoint has seen which offsets were given, and nothing has to be left out.
+        assert_eq!(recovery.skipped_offsets, !is_known, "{recovery}");
+        let next = append(&log, &[message("a", 0, "new")], 6)[0].queue_offset;
+        assert_eq!(next, if is_known { 2 } else { 1 + (1 << 20) });
+        assert_eq!(bodies(&log, "a", 0), ["one", "new"]);
+    }
+}
+
 /// Pulls everything; where that fails because the index is damaged, maintains the log and tries again.
 #[track_caller]
 fn pull_repaired(log: &Log, expected: &[String]) -> bool {

@@ -255,18 +255,8 @@ impl Opening {
             log.segments().into_iter().filter(|segment| known_end.is_none_or(|synced| synced < segment.end()));
         let unsynced = unsynced.collect();
         let mut writer = Writer::new(self.disk.clone(), &self.config, current, unsynced, end, last_store_ms, spares);
-        let may_have_lost = lost_tail || self.left.stop == Stop::PowerLost;
-        // What was damaged before an index knew it may have been the last message of its queue. Consumers had it, and one
-        // of the same offset would pass by those that had.
-        let lost_offsets = indexed < scanned.damaged_until;
-        let skipped_offsets = lost_offsets || may_have_lost && self.config.visibility == Visibility::Written;
-        if skipped_offsets {
-            for (topic, queue_id) in &self.config.known_queues {
-                published.queues.define(topic, *queue_id);
-            }
-        }
-        let gap = if skipped_offsets && !planted::is_planted(Fault::ReuseOffset) { OFFSET_GAP } else { 0 };
-        give_next_offsets(&mut published.queues, &mut writer, gap);
+        let skipped_offsets = self.must_skip_offsets(lost_tail, indexed, &scanned);
+        self.give_next_offsets(skipped_offsets, &mut published.queues, &mut writer);
         let recovery = Recovery {
             was_clean: self.left.stop == Stop::Clean,
             replayed_from: LogPosition(from),
@@ -286,6 +276,28 @@ impl Opening {
         }
         salvage::remove(&*log.disk).map_err(io("removing salvaged offsets"))?;
         Ok((log, recovery))
+    }
+
+    /// Whether offsets that were given, and seen, may be gone with their messages.
+    fn must_skip_offsets(&self, lost_tail: bool, indexed: u64, scanned: &Scanned) -> bool {
+        let may_have_lost = lost_tail || self.left.stop == Stop::PowerLost;
+        // What was damaged before an index knew it may have been the last message of its queue. Consumers had it, and the
+        // next one of the same offset would pass by those that had.
+        indexed < scanned.damaged_until || may_have_lost && self.config.visibility == Visibility::Written
+    }
+
+    fn give_next_offsets(&self, skips: bool, queues: &mut QueueIndex, writer: &mut Writer) {
+        if skips {
+            for (topic, queue_id) in &self.config.known_queues {
+                queues.define(topic, *queue_id);
+            }
+        }
+        let gap = if skips && !planted::is_planted(Fault::ReuseOffset) { OFFSET_GAP } else { 0 };
+        let nexts: Vec<_> = queues.nexts().map(|next| next.map(|next| next + gap)).collect();
+        for (number, next) in nexts.into_iter().enumerate() {
+            queues.raise_next(number as u32, next.unwrap_or(0));
+            writer.set_next(number as u32, next);
+        }
     }
 
     /// Reads what the indexes do not know yet into them; without a `start`, everything into empty ones.
@@ -448,14 +460,6 @@ struct ReadLog {
 }
 
 /// Tells the writer the next offset of each queue, `gap` after those that are known to have been given.
-fn give_next_offsets(queues: &mut QueueIndex, writer: &mut Writer, gap: u64) {
-    let nexts: Vec<_> = queues.nexts().map(|next| next.map(|next| next + gap)).collect();
-    for (number, next) in nexts.into_iter().enumerate() {
-        queues.raise_next(number as u32, next.unwrap_or(0));
-        writer.set_next(number as u32, next);
-    }
-}
-
 /// Why the index files are of no use.
 enum Unfit {
     OtherLog,

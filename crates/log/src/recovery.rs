@@ -45,7 +45,7 @@ pub(crate) struct Scanned {
     pub records: u64,
     /// Bytes that were damaged before the end and passed over.
     pub damaged_bytes: u64,
-    /// Position after the last of them.
+    /// Position after the last of them that held something.
     pub damaged_until: u64,
     /// The log did not end in zeros or in a closed segment: something was cut off.
     pub is_torn: bool,
@@ -54,7 +54,7 @@ pub(crate) struct Scanned {
 impl Scanned {
     fn damaged(&mut self, bytes: u64, until: u64) {
         self.damaged_bytes += bytes;
-        self.damaged_until = until;
+        self.damaged_until = self.damaged_until.max(until);
     }
 }
 
@@ -100,7 +100,10 @@ pub(crate) fn scan(
                             position = next;
                         }
                         None if index + 1 < segments.len() => {
-                            scanned.damaged(segment.end() - at, segment.end());
+                            let bytes = segment.end() - at;
+                            // Zeros to the end were mostly never written: without a checkpoint, the next segment is thought
+                            // to be in use also when it was only made ahead.
+                            scanned.damaged(bytes, if is_torn { segment.end() } else { 0 });
                             scanned.end = segment.end();
                             break;
                         }

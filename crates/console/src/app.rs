@@ -64,6 +64,8 @@ pub struct Notice {
     pub outcomes: Vec<Outcome>,
     /// Other lines: of good news when `true`.
     pub lines: Vec<(bool, String)>,
+    /// Address of the page that takes it back, where one can.
+    pub undo: Option<String>,
 }
 
 impl Notice {

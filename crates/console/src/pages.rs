@@ -12,6 +12,7 @@ pub mod login;
 pub mod message;
 pub mod messages;
 pub mod overview;
+pub mod places;
 pub mod preferences;
 pub mod publish;
 pub mod reference;

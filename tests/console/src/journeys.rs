@@ -98,7 +98,7 @@ pub async fn find_why_a_group_lags(walk: &mut Walk) -> anyhow::Result<()> {
     walk.picture("lags").await.map(drop)
 }
 
-/// What was consumed after some moment is to be consumed again.
+/// What was consumed after some moment is to be consumed again, then not, then again.
 pub async fn reset_by_time(walk: &mut Walk) -> anyhow::Result<()> {
     walk.cluster.send("invoices", "before", &[]).await?;
     let moment_ms = now_ms()? + 1;
@@ -107,6 +107,24 @@ pub async fn reset_by_time(walk: &mut Walk) -> anyhow::Result<()> {
     let consume = ["consume", "invoices", "--group", "printers", "--body"];
     let consumed = walk.cluster.run(&consume).await?;
     ensure!(consumed.contains("before") && consumed.contains("after"), "consumed at first: {consumed}");
+    move_back(walk, moment_ms).await?;
+    // It was the wrong group.
+    walk.leave_by("#main .notice a.button").await?;
+    walk.see(At::Path(&format!("//main//td[normalize-space(.)='{}']", walk.viewer.reads("1 skipped", "跳过 1"))))
+        .await?;
+    walk.picture("undo").await?;
+    walk.leave_by("form[method=post][action='/groups/printers/reset'] button[type=submit]").await?;
+    walk.see_done().await?;
+    let consumed = walk.cluster.run(&consume).await?;
+    ensure!(consumed.trim().is_empty(), "consumed after the reset was taken back: {consumed}");
+    move_back(walk, moment_ms).await?;
+    walk.picture("moved").await?;
+    let consumed = walk.cluster.run(&consume).await?;
+    ensure!(consumed.trim() == "after", "consumed after the reset: {consumed}");
+    Ok(())
+}
+
+async fn move_back(walk: &mut Walk, moment_ms: u128) -> anyhow::Result<()> {
     walk.go("/groups/printers").await?;
     walk.see_when_loaded(At::Css("#main a[href='/groups/printers/reset']")).await?;
     walk.leave_by("#main a[href='/groups/printers/reset']").await?;
@@ -118,11 +136,7 @@ pub async fn reset_by_time(walk: &mut Walk) -> anyhow::Result<()> {
         .await?;
     walk.picture("preview").await?;
     walk.leave_by("form[method=post][action='/groups/printers/reset'] button[type=submit]").await?;
-    walk.see_done().await?;
-    walk.picture("moved").await?;
-    let consumed = walk.cluster.run(&consume).await?;
-    ensure!(consumed.trim() == "after", "consumed after the reset: {consumed}");
-    Ok(())
+    walk.see_done().await
 }
 
 /// A message that a group gave up is sent again.

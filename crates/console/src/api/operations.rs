@@ -108,7 +108,7 @@ operations! {
     get "/api/v1/groups/{group}" read::group, Guest, ("A group on each broker", "消费组在各 Broker 上的配置"), &[], &[], 200, &["name", "system", "brokers"], true;
     delete "/api/v1/groups/{group}" config::delete_group, Admin, ("Deletes a group", "删除消费组"), &["topics", "dryRun"], &[], 200, NODES, true;
     get "/api/v1/groups/{group}/progress" read::progress, Guest, ("How far a group is, queue by queue", "消费组在各队列的进度"), &[], &[], 200, LIST, false;
-    patch "/api/v1/groups/{group}/offsets" write::reset, Operator, ("Moves a group in a topic: earliest, latest, or milliseconds since 1970", "重置消费位点：earliest、latest 或毫秒时间戳"), &["dryRun"], MOVE, 200, NODES, true;
+    patch "/api/v1/groups/{group}/offsets" write::reset, Operator, ("Moves a group in a topic: earliest, latest, milliseconds since 1970, or places ({broker, queue, offset} each)", "重置消费位点：earliest、latest、毫秒时间戳，或位置列表（{broker, queue, offset}）"), &["dryRun"], MOVE, 200, NODES, true;
     get "/api/v1/groups/{group}/clients" read::clients, Guest, ("Who is connected", "在线客户端"), &[], &[], 200, LIST, false;
     get "/api/v1/console/tokens" tokens::list, Viewer, ("One's own tokens; all, for admins", "自己的令牌；管理员可见全部"), &[], &[], 200, &["items", "next", "total"], false;
     post "/api/v1/console/tokens" tokens::create, Viewer, ("Makes a token, told once; takes name and password", "创建令牌，仅显示一次；需要用户名和密码"), &[], TOKEN, 201, &["id", "note", "user", "role", "madeAt", "expiresAt", "token"], false;

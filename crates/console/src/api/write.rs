@@ -18,7 +18,7 @@ use super::read::{answer, topic_value};
 use crate::activity::deed::Outcomes;
 use crate::app::App;
 use crate::auth::Role;
-use crate::cluster::changes::{Outcome, ResetPlan, Target};
+use crate::cluster::changes::{Outcome, Place, ResetPlan, Target};
 use crate::cluster::why::with_causes;
 use crate::input::{Params, Values};
 use crate::page::PageError;
@@ -202,6 +202,19 @@ pub async fn send(
     Ok((StatusCode::CREATED, [(CONTENT_TYPE, "application/json")], told.to_string()).into_response())
 }
 
+/// A place as entries of resets have it, so that what was there before can be sent back.
+fn place(value: &Value) -> Result<Place, PageError> {
+    let offset = value["offset"].as_i64().or_else(|| value["offset"].as_str()?.parse().ok());
+    let queue_id = value["queue"].as_i64().and_then(|queue_id| i32::try_from(queue_id).ok());
+    match (value["broker"].as_str(), queue_id, offset.filter(|offset| 0 <= *offset)) {
+        (Some(broker), Some(queue_id), Some(offset)) => Ok(Place { broker: broker.to_owned(), queue_id, offset }),
+        _ => {
+            let expected = "expected `broker`, `queue` and `offset`, from 0 on";
+            Err(PageError::BadRequest(format!("a place of `to` is {value}; {expected}")))
+        }
+    }
+}
+
 /// `PATCH /api/v1/groups/{group}/offsets?dryRun=`
 pub async fn reset(
     State(app): State<Arc<App>>,
@@ -220,13 +233,14 @@ pub async fn reset(
         Value::Number(number) if number.as_i64().is_some_and(|time_ms| 0 < time_ms) => {
             Target::Time(number.as_i64().unwrap_or_default())
         }
+        Value::Array(places) => Target::Places(places.iter().map(place).collect::<Result<_, _>>()?),
         other => {
-            let expected = "expected \"earliest\", \"latest\" or milliseconds since 1970";
+            let expected = "expected \"earliest\", \"latest\", milliseconds since 1970 or places";
             return Err(PageError::BadRequest(format!("`to` is {other}; {expected}")));
         }
     };
     group_of(&viewer, &*app.cluster.catalog().await, &group)?;
-    let plan = app.cluster.plan_reset(&group, &wish.topic, target).await;
+    let plan = app.cluster.plan_reset(&group, &wish.topic, &target).await;
     // Where a group stands now moves all the time; the plan is where it would go.
     let places: Value = plan.moves.iter().map(|to| json!([to.broker, to.queue_id, to.new])).collect();
     etag::check(&headers, Some(&places))?;
@@ -248,5 +262,5 @@ pub async fn reset(
     viewer.deed.before(offsets_before(&plan));
     viewer.deed.after(json!({ "topic": wish.topic, "to": wish.to }));
     tracing::info!(user = viewer.user, group, topic = wish.topic, target = ?target, "group moved by the API");
-    Ok(outcome(&app.cluster.reset(&group, &wish.topic, target, &plan).await))
+    Ok(outcome(&app.cluster.reset(&group, &wish.topic, &target, &plan).await))
 }

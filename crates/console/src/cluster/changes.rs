@@ -24,7 +24,7 @@ pub struct Outcome {
 }
 
 /// Where a group is to be moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// To the first message that is kept.
     Earliest,
@@ -32,16 +32,53 @@ pub enum Target {
     Latest,
     /// To the first message that was stored at this time or later, in milliseconds since 1970.
     Time(i64),
+    /// To these places; other queues stay as they are.
+    Places(Vec<Place>),
+}
+
+/// A place in a queue of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Broker name.
+    pub broker: String,
+    /// Number of the queue.
+    pub queue_id: i32,
+    /// Offset in the queue.
+    pub offset: i64,
 }
 
 impl Target {
-    /// As request 222 has it. A time before everything means the first message.
-    fn timestamp(self) -> i64 {
+    /// Requests 222 that lead there, for one broker: one of all queues, or one of each queue that is to move. A time
+    /// before everything means the first message.
+    fn requests<'a>(&self, group: &'a str, topic: &'a str, moves: &[&PlannedMove]) -> Vec<ResetOffset<'a>> {
+        let request = |timestamp, queue_id, offset| ResetOffset {
+            topic: Cow::Borrowed(topic),
+            group: Cow::Borrowed(group),
+            timestamp,
+            is_force: true,
+            queue_id,
+            offset,
+        };
         match self {
-            Target::Earliest => 0,
-            Target::Latest => -1,
-            Target::Time(time_ms) => time_ms,
+            Target::Earliest => vec![request(0, None, None)],
+            Target::Latest => vec![request(-1, None, None)],
+            Target::Time(time_ms) => vec![request(*time_ms, None, None)],
+            Target::Places(_) => {
+                let moves = moves.iter();
+                moves.map(|planned| request(-1, Some(planned.queue_id), Some(planned.new))).collect()
+            }
         }
+    }
+
+    /// Whether a queue is left alone.
+    fn leaves_alone(&self, broker: &str, queue_id: i32) -> bool {
+        matches!(self, Target::Places(places) if !places.iter().any(|place| place.is_in(broker, queue_id)))
+    }
+}
+
+impl Place {
+    fn is_in(&self, broker: &str, queue_id: i32) -> bool {
+        (self.broker.as_str(), self.queue_id) == (broker, queue_id)
     }
 }
 
@@ -133,16 +170,23 @@ impl Cluster {
     }
 
     /// What moving a group in one topic would do.
-    pub async fn plan_reset(&self, group: &str, topic: &str, target: Target) -> ResetPlan {
+    pub async fn plan_reset(&self, group: &str, topic: &str, target: &Target) -> ResetPlan {
         let (holdings, progress, members, brokers) =
             tokio::join!(self.holdings(topic), self.progress(group), self.members(group), self.brokers());
-        let planning = holdings.queues.iter().map(async |queue| {
+        let wanted = holdings.queues.iter().filter(|queue| !target.leaves_alone(&queue.broker, queue.queue_id));
+        let planning = wanted.map(async |queue| {
+            let (min, max) = (queue.offset.min_offset, queue.offset.max_offset);
             let new = match target {
-                Target::Earliest => Ok(queue.offset.min_offset),
-                Target::Latest => Ok(queue.offset.max_offset),
+                Target::Earliest => Ok(min),
+                Target::Latest => Ok(max),
+                Target::Places(places) => {
+                    let place = places.iter().find(|place| place.is_in(&queue.broker, queue.queue_id));
+                    // What is no longer kept cannot be read again.
+                    Ok(place.map_or(max, |place| place.offset).min(max).max(min))
+                }
                 Target::Time(time_ms) => match brokers.master(&queue.broker) {
                     Some(at) => {
-                        let asking = self.admin.offset_by_time(&at.address, topic, queue.queue_id, time_ms);
+                        let asking = self.admin.offset_by_time(&at.address, topic, queue.queue_id, *time_ms);
                         self.reach.ask(&at.address, asking).await
                     }
                     None => Err(Why::Unreachable(format!("no master of `{}` is registered", queue.broker))),
@@ -173,29 +217,17 @@ impl Cluster {
 
     /// Moves a group in one topic: its members are told where there are any, otherwise the offsets of `plan` are
     /// stored.
-    pub async fn reset(&self, group: &str, topic: &str, target: Target, plan: &ResetPlan) -> Vec<Outcome> {
+    pub async fn reset(&self, group: &str, topic: &str, target: &Target, plan: &ResetPlan) -> Vec<Outcome> {
         let known = self.brokers().await;
         let names: Vec<&str> = plan.moves.iter().map(|planned| planned.broker.as_str()).collect();
         let masters = known.masters().filter(|at| names.contains(&at.name.as_str()));
         let outcomes = self
             .change_all(masters, async |at| {
-                if plan.is_online {
-                    let request = ResetOffset {
-                        topic: Cow::Borrowed(topic),
-                        group: Cow::Borrowed(group),
-                        timestamp: target.timestamp(),
-                        is_force: true,
-                        queue_id: None,
-                        offset: None,
-                    };
-                    match self.admin.reset_offset(&at.address, &request).await {
-                        Ok(_) => return Ok(()),
-                        // The members of the group are connected to other brokers.
-                        Err(error) if error.code() == Some(ResponseCode::CONSUMER_NOT_ONLINE) => {}
-                        Err(error) => return Err(error),
-                    }
+                let moves: Vec<&PlannedMove> = plan.moves.iter().filter(|planned| planned.broker == at.name).collect();
+                if plan.is_online && self.tell_members(at, &target.requests(group, topic, &moves)).await? {
+                    return Ok(());
                 }
-                for planned in plan.moves.iter().filter(|planned| planned.broker == at.name) {
+                for planned in moves {
                     self.admin.store_offset(&at.address, group, topic, planned.queue_id, planned.new).await?;
                 }
                 Ok(())
@@ -203,6 +235,18 @@ impl Cluster {
             .await;
         self.forget();
         outcomes
+    }
+
+    /// Moves members by their broker; `false` if they are connected to other brokers.
+    async fn tell_members(&self, at: &BrokerAt, requests: &[ResetOffset<'_>]) -> Result<bool, RequestError> {
+        for request in requests {
+            match self.admin.reset_offset(&at.address, request).await {
+                Ok(_) => {}
+                Err(error) if error.code() == Some(ResponseCode::CONSUMER_NOT_ONLINE) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// Changes one setting of a broker.

@@ -196,6 +196,7 @@ fn noticed(viewer: &Viewer, notice: &Notice) -> Markup {
             @if !notice.lines.is_empty() {
                 ul { @for (good, line) in &notice.lines { li { (state(if *good { Tone::Good } else { Tone::Bad }, line)) } } }
             }
+            @if let Some(undo) = &notice.undo { p { a.button href=(undo) { (viewer.language.undo()) } } }
         }
     }
 }

@@ -108,6 +108,8 @@ super::texts! {
     reset_target: "Move to", "移动到";
     to_earliest: "the first message that is kept", "最早的消息";
     to_latest: "the end: pass over everything that waits", "末尾：跳过所有积压";
+    to_places: "these places (broker.queue.offset, joined by ~)", "这些位置（broker.queue.offset，以 ~ 连接）";
+    undo: "Undo: back to where it was", "撤销：回到原来的位点";
     to_time: "the first message stored at or after", "此时间及之后的第一条消息";
     time_hint: "UTC, as 2026-11-25 04:48:17, or milliseconds since 1970", "UTC 时间，例如 2026-11-25 04:48:17，或 1970 年以来的毫秒数";
     preview: "Preview", "预览";

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use maud::{Markup, html};
 
+use super::places;
 use crate::activity::{self, Came, Entry, Wanted};
 use crate::app::App;
 use crate::auth::Role;
@@ -120,7 +121,7 @@ fn table(viewer: &Viewer, entries: &[Entry]) -> Markup {
                             td { @match &entry.user { Some(user) => { a href=(viewer.links.with(&["activity"], &[("user", user)])) { (user) } }, None => { span.faint { (language.nobody()) } } } @if let Some(token) = &entry.token { " " span.faint.code { "apg_" (token) "_…" } } }
                             td { (entry.address) }
                             td { b { (entry.action) } br; span.code { (entry.path) } }
-                            td { (came(language, entry)) }
+                            td { (came(language, entry)) @if let Some(way) = way_back(viewer, entry) { div { a href=(way) { (language.undo()) } } } }
                             td { (values(language, entry)) }
                         }
                     }
@@ -128,6 +129,21 @@ fn table(viewer: &Viewer, entries: &[Entry]) -> Markup {
             }
         }
     }
+}
+
+/// Where a reset of a group can be taken back.
+fn way_back(viewer: &Viewer, entry: &Entry) -> Option<String> {
+    if entry.action != "group.reset" || entry.result == Came::Failed {
+        return None;
+    }
+    // As it is in addresses.
+    let group = entry.path.split('/').skip_while(|segment| *segment != "groups").nth(1)?;
+    let topic = entry.after.as_ref()?["topic"].as_str()?;
+    let before = entry.before.as_ref()?.as_array()?.iter().filter_map(|place| {
+        let queue_id = i32::try_from(place["queue"].as_i64()?).ok()?;
+        Some((place["broker"].as_str()?, queue_id, place["offset"].as_i64()?))
+    });
+    places::way_back(format!("{}/groups/{group}/reset", viewer.links.base()), topic, before)
 }
 
 fn came(language: Language, entry: &Entry) -> Markup {

@@ -276,5 +276,5 @@ pub async fn change(
         Err(_) => fill(language.setting_refused(), &[&key]),
     };
     let to = app.links.broker(&name, id);
-    Ok(noticed(&app, &to, Notice { headline, outcomes: vec![outcome], lines: Vec::new() }))
+    Ok(noticed(&app, &to, Notice { headline, outcomes: vec![outcome], ..Notice::default() }))
 }

@@ -104,7 +104,7 @@ pub async fn create(
     } else {
         app.links.to(&["groups"])
     };
-    Ok(noticed(&app, &to, Notice { headline: fill(text, &[&name]), outcomes, lines: Vec::new() }))
+    Ok(noticed(&app, &to, Notice { headline: fill(text, &[&name]), outcomes, ..Notice::default() }))
 }
 
 /// `GET /groups/{group}/edit`
@@ -148,7 +148,7 @@ pub async fn change(
     let outcomes = app.cluster.put_group(&asked(&form, &name, &base)?).await;
     tracing::info!(user = viewer.user, group = name, "group changed from the console");
     let text = if all_done(&outcomes) { language.group_changed() } else { language.group_not_changed() };
-    Ok(noticed(&app, &app.links.group(&name), Notice { headline: fill(text, &[&name]), outcomes, lines: Vec::new() }))
+    Ok(noticed(&app, &app.links.group(&name), Notice { headline: fill(text, &[&name]), outcomes, ..Notice::default() }))
 }
 
 /// `GET /groups/{group}/delete`
@@ -202,6 +202,6 @@ pub async fn delete(
     Ok(noticed(
         &app,
         &app.links.to(&["groups"]),
-        Notice { headline: fill(text, &[&name]), outcomes, lines: Vec::new() },
+        Notice { headline: fill(text, &[&name]), outcomes, ..Notice::default() },
     ))
 }

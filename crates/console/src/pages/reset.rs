@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::groups::group_of;
-use super::noticed;
+use super::{noticed, places};
 use crate::api::write;
 use crate::app::{App, Notice};
 use crate::auth::Role;
@@ -39,8 +39,11 @@ fn wish(values: &Values, language: Language) -> Result<Option<Wish>, PageError> 
                     .ok_or_else(|| PageError::BadRequest(fill(language.bad_time(), &[&text, &language.time_hint()])))?,
             )
         }
+        "places" => Target::Places(places::parse(values.get("places")).map_err(PageError::BadRequest)?),
         "" => return Ok(None),
-        other => return Err(PageError::BadRequest(format!("`to` is `{other}`; known: earliest, latest, time"))),
+        other => {
+            return Err(PageError::BadRequest(format!("`to` is `{other}`; known: earliest, latest, time, places")));
+        }
     };
     Ok(Some(Wish { topic: topic.to_owned(), target }))
 }
@@ -52,10 +55,10 @@ pub async fn preview(
     Path(name): Path<String>,
     Params(params): Params,
 ) -> Result<Page, PageError> {
-    params.only(&["topic", "to", "time"])?;
+    params.only(&["topic", "to", "time", "places"])?;
     viewer.must(Role::Operator)?;
     let plan = match wish(&params, viewer.language)? {
-        Some(wish) => Some((app.cluster.plan_reset(&name, &wish.topic, wish.target).await, wish)),
+        Some(wish) => Some((app.cluster.plan_reset(&name, &wish.topic, &wish.target).await, wish)),
         None => None,
     };
     reset_page(&app, &viewer, &name, &params, plan.as_ref(), false).await
@@ -95,6 +98,7 @@ async fn reset_page(
                 label.check { input type="radio" name="to" value="latest" checked[to == "latest"]; (language.to_latest()) }
                 label.check { input type="radio" name="to" value="time" checked[to == "time"]; (language.to_time()) input name="time" value=(asked.get("time")) data-time aria-label=(language.to_time()) maxlength="40"; }
                 span.hint { (language.time_hint()) }
+                label.check { input type="radio" name="to" value="places" checked[to == "places"]; (language.to_places()) input name="places" value=(asked.get("places")) aria-label=(language.to_places()) maxlength=(places::BYTES_MAX) placeholder="broker-a.0.1200~broker-a.1.987"; }
             }
             div.buttons { button.button type="submit" { (language.preview()) } a.button href=(viewer.links.group(name)) { (language.cancel()) } }
         }
@@ -134,6 +138,7 @@ fn preview_of(viewer: &Viewer, name: &str, asked: &Values, plan: &ResetPlan, wis
             input type="hidden" name="topic" value=(wish.topic);
             input type="hidden" name="to" value=(asked.get("to"));
             input type="hidden" name="time" value=(asked.get("time"));
+            input type="hidden" name="places" value=(asked.get("places"));
             input type="hidden" name="plan" value=(mark(plan));
             @if plan.changes() { (submit(viewer, Role::Operator, "danger", language.reset_offsets())) }
             @else { button.button type="submit" disabled title=(language.nothing_changes()) { (language.reset_offsets()) } " " span.faint { (language.nothing_changes()) } }
@@ -153,9 +158,7 @@ fn distance(language: Language, planned: &PlannedMove) -> String {
 /// What the plan would set: whoever confirms confirms exactly this. Where a group stands now is not part of it, as a
 /// live group moves all the time.
 fn mark(plan: &ResetPlan) -> String {
-    let targets: Vec<String> =
-        plan.moves.iter().map(|planned| format!("{}.{}.{}", planned.broker, planned.queue_id, planned.new)).collect();
-    targets.join("~")
+    places::text(plan.moves.iter().map(|planned| (planned.broker.as_str(), planned.queue_id, planned.new)))
 }
 
 /// `POST /groups/{group}/reset`
@@ -165,7 +168,7 @@ pub async fn apply(
     Path(name): Path<String>,
     Submitted(form): Submitted,
 ) -> Result<Response, PageError> {
-    form.only(&["form_token", "topic", "to", "time", "plan"])?;
+    form.only(&["form_token", "topic", "to", "time", "places", "plan"])?;
     viewer.must(Role::Operator)?;
     let language = viewer.language;
     let Some(wish) = wish(&form, language)? else {
@@ -173,19 +176,26 @@ pub async fn apply(
     };
     let catalog = app.cluster.catalog().await;
     group_of(&viewer, &catalog, &name)?;
-    let plan = app.cluster.plan_reset(&name, &wish.topic, wish.target).await;
+    let plan = app.cluster.plan_reset(&name, &wish.topic, &wish.target).await;
     // The end of a queue moves with every message; to go there is what was confirmed.
     if wish.target != Target::Latest && form.raw("plan") != mark(&plan) {
         return Ok(reset_page(&app, &viewer, &name, &form, Some(&(plan, wish)), true).await?.into_response());
     }
     viewer.deed.before(write::offsets_before(&plan));
-    let outcomes = app.cluster.reset(&name, &wish.topic, wish.target, &plan).await;
+    let outcomes = app.cluster.reset(&name, &wish.topic, &wish.target, &plan).await;
     tracing::info!(user = viewer.user, group = name, topic = wish.topic, target = ?wish.target, "group moved from the console");
+    let before =
+        plan.moves.iter().filter_map(|planned| Some((planned.broker.as_str(), planned.queue_id, planned.old?)));
     let is_done = outcomes.iter().all(|outcome| outcome.result.is_ok());
     let text = if is_done { language.reset_done() } else { language.reset_failed() };
     Ok(noticed(
         &app,
         &app.links.group(&name),
-        Notice { headline: fill(text, &[&name, &wish.topic]), outcomes, lines: Vec::new() },
+        Notice {
+            headline: fill(text, &[&name, &wish.topic]),
+            outcomes,
+            undo: places::way_back(app.links.to(&["groups", &name, "reset"]), &wish.topic, before),
+            ..Notice::default()
+        },
     ))
 }

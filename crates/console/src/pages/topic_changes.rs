@@ -135,7 +135,7 @@ pub async fn create(
     } else {
         app.links.to(&["topics"])
     };
-    Ok(noticed(&app, &to, Notice { headline: fill(text, &[&name]), outcomes, lines: Vec::new() }))
+    Ok(noticed(&app, &to, Notice { headline: fill(text, &[&name]), outcomes, ..Notice::default() }))
 }
 
 /// `GET /topics/{topic}/edit`
@@ -183,7 +183,7 @@ pub async fn change(
     let outcomes = app.cluster.put_topic(&brokers, &config).await;
     tracing::info!(user = viewer.user, topic = name, "topic changed from the console");
     let text = if all_done(&outcomes) { language.topic_changed() } else { language.topic_not_changed() };
-    Ok(noticed(&app, &app.links.topic(&name), Notice { headline: fill(text, &[&name]), outcomes, lines: Vec::new() }))
+    Ok(noticed(&app, &app.links.topic(&name), Notice { headline: fill(text, &[&name]), outcomes, ..Notice::default() }))
 }
 
 /// `GET /topics/{topic}/delete`
@@ -240,6 +240,6 @@ pub async fn delete(
     Ok(noticed(
         &app,
         &app.links.to(&["topics"]),
-        Notice { headline: fill(text, &[&name]), outcomes, lines: Vec::new() },
+        Notice { headline: fill(text, &[&name]), outcomes, ..Notice::default() },
     ))
 }

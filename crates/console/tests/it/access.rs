@@ -251,6 +251,41 @@ fn a_group_is_moved_only_as_the_preview_said() {
 }
 
 #[test]
+fn a_reset_is_taken_back_queue_by_queue() {
+    let scene = Scene::new(|code| match code {
+        RequestCode::GET_CONSUME_STATS => Some(
+            r#"{"offsetTable":{{"brokerName":"broker-a","queueId":0,"topic":"orders"}:{"consumerOffset":1}}}"#
+                .to_owned(),
+        ),
+        _ => None,
+    });
+    let mut admin = scene.admin();
+    let preview = "/groups/workers/reset?topic=orders&to=earliest";
+    let fields = [("topic", "orders"), ("to", "earliest"), ("time", ""), ("plan", "broker-a.0.0")];
+    let page = admin.submit(preview, "/groups/workers/reset", &fields);
+    let back = "/groups/workers/reset?topic=orders&to=places&places=broker-a.0.";
+    let shown = admin.get(page.header("location").unwrap());
+    shown.has("Undo: back to where it was").has(&back.replace('&', "&amp;"));
+    admin.get("/activity").has("Undo: back to where it was").has(&back.replace('&', "&amp;"));
+    let before = shown.text.split(&back.replace('&', "&amp;")).nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let places = format!("broker-a.0.{before}");
+    let undo = format!("{back}{before}");
+    admin.get(&undo).has("Preview").has("Clients are connected");
+    let fields = [("topic", "orders"), ("to", "places"), ("time", ""), ("places", &*places), ("plan", &*places)];
+    assert_eq!(admin.submit(&undo, "/groups/workers/reset", &fields).status, 303);
+    let (asked, _) = scene.last(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET).unwrap();
+    assert_eq!((asked["queueId"].as_str(), asked["offset"].as_str()), ("0", &*before));
+    assert_eq!(admin.get("/groups/workers/reset?topic=orders&to=places&places=broker-a.0").status, 400);
+    // Programs send back what the entry of the reset says.
+    let json = [("content-type", "application/json"), ("authorization", "Basic YWRtaW46Y29ycmVjdCBob3JzZSBiYXR0ZXJ5")];
+    let mut program = scene.browser();
+    let body = format!(r#"{{"topic":"orders","to":[{{"broker":"broker-a","queue":0,"offset":{before}}}]}}"#);
+    assert_eq!(program.send("PATCH", "/api/v1/groups/workers/offsets", &json, &body).status, 200);
+    let bad = r#"{"topic":"orders","to":[{"broker":"broker-a","queue":0,"offset":-1}]}"#;
+    assert_eq!(program.send("PATCH", "/api/v1/groups/workers/offsets", &json, bad).status, 400);
+}
+
+#[test]
 fn dead_letters_are_sent_again_with_their_own_properties() {
     let scene = usual();
     let mut admin = scene.admin();

@@ -3,6 +3,7 @@
 mod audit;
 mod config;
 mod etag;
+pub mod export;
 pub mod openapi;
 pub mod operations;
 pub mod read;

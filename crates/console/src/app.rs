@@ -22,6 +22,9 @@ use crate::links::Links;
 /// Notices that wait to be shown.
 const NOTICES_MAX: usize = 256;
 
+/// Exports at a time: each holds one answer of every queue that it reads.
+const EXPORTS_MAX: usize = 4;
+
 /// Pages that are kept live at a time.
 const LIVE_MAX: usize = 256;
 
@@ -40,6 +43,8 @@ pub struct App {
     pub hashing: Semaphore,
     /// Places for live pages.
     pub live: Arc<Semaphore>,
+    /// Places for exports.
+    pub exports: Arc<Semaphore>,
     /// What `/metrics` shows.
     pub metrics: Exporter,
     /// Cancelled when the console stops.
@@ -100,6 +105,7 @@ impl App {
             links,
             hashing: Semaphore::new(1),
             live: Arc::new(Semaphore::new(LIVE_MAX)),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             metrics,
             stop,
             guest_form_token: random_text()?,

@@ -27,7 +27,7 @@ const LINES_MAX: usize = 100;
 const LEFT_OUT: [&str; 6] = ["form_token", "password", "current", "new", "body", "next"];
 
 /// What each address does. Others are named by method and address.
-const ACTIONS: [(&str, &str, &str); 27] = [
+const ACTIONS: [(&str, &str, &str); 28] = [
     ("POST", "/topics/new", "topic.create"),
     ("POST", "/topics/{topic}/edit", "topic.change"),
     ("POST", "/topics/{topic}/delete", "topic.delete"),
@@ -51,6 +51,7 @@ const ACTIONS: [(&str, &str, &str); 27] = [
     ("POST", "/api/v1/topics", "topic.put"),
     ("DELETE", "/api/v1/topics/{topic}", "topic.delete"),
     ("POST", "/api/v1/topics/{topic}/messages", "message.send"),
+    ("GET", "/api/v1/topics/{topic}/messages/export", "message.export"),
     ("POST", "/api/v1/groups", "group.put"),
     ("DELETE", "/api/v1/groups/{group}", "group.delete"),
     ("PATCH", "/api/v1/brokers/{name}/{id}/config", "broker.change"),

@@ -18,7 +18,11 @@ fn meaning(name: &str) -> &'static str {
     match name {
         "q" => "part of the name or path, in any case",
         "kind" => "user, retry, dead, system or all",
-        "limit" => "most items of the answer, 1 to 500",
+        "limit" => "most items of the answer, 1 to 500; of an export, 1 to 100,000",
+        "format" => "jsonl or csv",
+        "order" => "oldest or newest first",
+        "queue" => "the one queue, as broker.number",
+        "id" => "id of the message, by its sender or by its place",
         "cursor" => "`next` of the answer before",
         "dryRun" => "true: tells what would change, and changes nothing",
         "topics" => "true: also its retries and dead letters",
@@ -114,12 +118,22 @@ fn responses(operation: &Operation) -> Value {
         "403": problem("Takes a higher role"), "404": problem("There is no such thing"),
         "429": problem("Too many tries"), "502": problem("The cluster did not do it"),
     });
-    let content = json!({ "application/json": { "schema": { "type": "object", "required": operation.answer } } });
+    let schema = |content_type: &&str| match *content_type {
+        "application/json" => json!({ "type": "object", "required": operation.answer }),
+        // Of a stream there is no schema.
+        _ => json!({ "type": "string" }),
+    };
+    let types = operation.content_types().iter();
+    let content: Map<String, Value> =
+        types.map(|name| ((*name).to_owned(), json!({ "schema": schema(name) }))).collect();
     let done = match operation.status {
         204 => json!({ "description": "Done" }),
         _ => json!({ "description": "Done", "content": content }),
     };
     responses[operation.status.to_string()] = done;
+    if operation.path.ends_with("/export") {
+        responses["503"] = problem("Enough exports are under way");
+    }
     let is_read = operation.method == "get";
     if operation.has_etag && is_read {
         responses["304"] = json!({ "description": "Not changed" });

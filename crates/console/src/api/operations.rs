@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{delete, get, patch, post};
 
-use super::{audit, config, openapi, read, tokens, write};
+use super::{audit, config, export, openapi, read, tokens, write};
 use crate::app::App;
 use crate::auth::Role;
 
@@ -37,6 +37,17 @@ pub struct Operation {
     pub answer: &'static [&'static str],
     /// Whether the answer has an `ETag`, or conditions are honoured.
     pub has_etag: bool,
+}
+
+impl Operation {
+    /// Content types of an answer that is no error.
+    pub fn content_types(&self) -> &'static [&'static str] {
+        if self.path.ends_with("/export") {
+            &["application/x-ndjson", "text/csv; charset=utf-8"]
+        } else {
+            &["application/json"]
+        }
+    }
 }
 
 const LIST: &[&str] = &["items", "next", "total", "asOf", "partial", "errors"];
@@ -101,6 +112,7 @@ operations! {
     delete "/api/v1/topics/{topic}" write::delete_topic, Admin, ("Deletes a topic", "删除主题"), &["dryRun"], &[], 200, NODES, true;
     get "/api/v1/topics/{topic}/queues" read::queues, Guest, ("What each queue holds", "各队列的内容"), &[], &[], 200, LIST, false;
     get "/api/v1/topics/{topic}/messages" read::messages, Guest, ("Messages by key, or read through; bodies take the role viewer", "按 Key 或扫描查找消息；消息体需要 viewer 角色"), &["from", "to", "tag", "key", "text", "limit", "cursor"], &[], 200, &["items", "next", "asOf", "partial", "errors"], false;
+    get "/api/v1/topics/{topic}/messages/export" export::messages, Viewer, ("Messages as a file, up to 100,000: JSON lines that end with a summary, or CSV", "导出消息，最多 100,000 条：JSON 行（以汇总结尾）或 CSV"), export::PARAMETERS, &[], 200, &[], false;
     post "/api/v1/topics/{topic}/messages" write::send, Operator, ("Sends a message", "发送消息"), &[], MESSAGE, 201, &["id", "offsetId", "broker", "queue", "offset"], false;
     get "/api/v1/messages/{topic}/{id}" read::message, Guest, ("A message by either id", "按 ID 查询消息"), &[], &[], 200, LIST, false;
     get "/api/v1/groups" read::groups, Guest, ("Groups by name", "消费组列表"), &["q", "limit", "cursor"], &[], 200, LIST, false;

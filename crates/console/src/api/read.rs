@@ -34,7 +34,8 @@ pub fn answer(value: &Value) -> Response {
     ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
-fn errors(silent: &[Silent]) -> Vec<Value> {
+/// Who did not answer, and why.
+pub fn errors(silent: &[Silent]) -> Vec<Value> {
     let code = |why: &Why| match why {
         Why::Silent { .. } => "TIMEOUT",
         Why::Unreachable(_) => "UNREACHABLE",
@@ -204,7 +205,8 @@ pub async fn queues(
     Ok(list(items, None, total, holdings.asked_ms, &holdings.silent))
 }
 
-fn message_value(viewer: &Viewer, message: &StoredMessage) -> Value {
+/// A message as the API tells it; its body only to who may read it.
+pub fn message_value(viewer: &Viewer, message: &StoredMessage) -> Value {
     let received = &message.received;
     let body = viewer.may(Role::Viewer).then(|| String::from_utf8_lossy(&received.body).into_owned());
     json!({

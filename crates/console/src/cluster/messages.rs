@@ -1,5 +1,6 @@
 //! Finding messages: by id and key through the brokers' indexes, by place and time through the queues.
 
+mod reading;
 mod scan;
 pub mod tail;
 
@@ -9,6 +10,7 @@ use client::admin::{PullRequest, StoredMessage};
 use protocol::message_id::OffsetMessageId;
 use protocol::requests::QueryMessage;
 
+pub use reading::{Order, Reading};
 pub use scan::{Filter, Range, Scanned};
 
 use super::Cluster;
@@ -64,6 +66,12 @@ impl std::fmt::Display for Cursor {
         }
         Ok(())
     }
+}
+
+/// Reads a queue as addresses have it: `broker-a.3`. The error says what is wrong.
+pub fn queue_of(text: &str) -> Result<(String, i32), String> {
+    let read = text.rsplit_once('.').and_then(|(broker, id)| Some((broker.to_owned(), id.parse().ok()?)));
+    read.ok_or_else(|| format!("`queue` is `{text}`; expected broker.number"))
 }
 
 /// What a look-up brought.

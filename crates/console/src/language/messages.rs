@@ -28,6 +28,7 @@ super::texts! {
     looked_at: "{} found; {} of {} messages looked at.", "找到 {} 条；已查看 {} / {} 条消息。";
     newest_shown: "Newest messages: {} of {}.", "最新 {} 条，共 {} 条消息。";
     found_by_index: "{} found by the brokers' index.", "通过 Broker 索引找到 {} 条。";
+    export_found: "Export all that this finds, up to {} messages:", "导出全部查找结果（最多 {} 条）：";
     older: "Older", "更早";
     go_on: "Go on looking", "继续查找";
     bodies_take_login: "Bodies are shown after a login.", "登录后可查看消息体。";

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use maud::{Markup, html};
 
+use crate::api::export::MESSAGES_MAX;
 use crate::app::App;
 use crate::auth::Role;
 use crate::bodies::preview;
 use crate::cluster::catalog::TopicKind;
-use crate::cluster::messages::{Cursor, Filter, Found, Range, Scanned};
+use crate::cluster::messages::{Cursor, Filter, Found, Range, Scanned, queue_of};
 use crate::html::{empty, head, nothing, refusals, time};
 use crate::input::{Params, Values};
 use crate::language::fill;
@@ -52,9 +53,12 @@ pub async fn search(State(app): State<Arc<App>>, viewer: Viewer, Params(params):
     };
     match (by, params.given("key")) {
         ("key" | "id", None) => Ok(page),
-        ("id", Some(id)) => Ok(found_page(page, &viewer, topic, &app.cluster.messages_by_id(topic, id).await)),
+        ("id", Some(id)) => {
+            Ok(found_page(page, &viewer, topic, &[("id", id)], &app.cluster.messages_by_id(topic, id).await))
+        }
         ("key", Some(key)) => {
-            Ok(found_page(page, &viewer, topic, &app.cluster.messages_by_key(topic, key, false).await))
+            let found = app.cluster.messages_by_key(topic, key, false).await;
+            Ok(found_page(page, &viewer, topic, &[("key", key)], &found))
         }
         _ => through_queues(&app, &viewer, page, topic, by, &params).await,
     }
@@ -84,7 +88,7 @@ fn search_form(viewer: &Viewer, params: &Values, by: &str, topics: &[&str]) -> M
     }
 }
 
-fn found_page(page: Page, viewer: &Viewer, topic: &str, found: &Found) -> Page {
+fn found_page(page: Page, viewer: &Viewer, topic: &str, query: &[(&str, &str)], found: &Found) -> Page {
     let language = viewer.language;
     let page = page.without(&found.silent);
     page.still(html! {
@@ -93,8 +97,25 @@ fn found_page(page: Page, viewer: &Viewer, topic: &str, found: &Found) -> Page {
         @else {
             p.faint { (fill(language.found_by_index(), &[&show::count(found.messages.len() as i64)])) }
             (message_table(viewer, topic, &found.messages))
+            (exports(viewer, topic, query))
         }
     })
+}
+
+/// Links to all that a search finds, as files.
+fn exports(viewer: &Viewer, topic: &str, query: &[(&str, &str)]) -> Markup {
+    let link = |format: &str| {
+        let query: Vec<(&str, &str)> = query.iter().copied().chain([("format", format)]).collect();
+        viewer.links.with(&["api", "v1", "topics", topic, "messages", "export"], &query)
+    };
+    html! {
+        @if viewer.may(Role::Viewer) {
+            p.faint {
+                (fill(viewer.language.export_found(), &[&show::count(MESSAGES_MAX as i64)])) " "
+                a href=(link("jsonl")) download { "JSON Lines" } " · " a href=(link("csv")) download { "CSV" }
+            }
+        }
+    }
 }
 
 async fn through_queues(
@@ -114,13 +135,7 @@ async fn through_queues(
         }
     };
     let range = Range { from_ms: moment("from")?, to_ms: moment("to")? };
-    let queue = match params.given("queue") {
-        None => None,
-        Some(text) => {
-            let read = text.rsplit_once('.').and_then(|(broker, id)| Some((broker.to_owned(), id.parse().ok()?)));
-            Some(read.ok_or_else(|| PageError::BadRequest(format!("`queue` is `{text}`; expected broker.number")))?)
-        }
-    };
+    let queue = params.given("queue").map(|text| queue_of(text).map_err(PageError::BadRequest)).transpose()?;
     let at = match params.given("at") {
         None => None,
         Some(text) => Some(
@@ -148,11 +163,22 @@ async fn through_queues(
         query.push(("at", &cursor));
         viewer.links.with(&["messages"], &query)
     });
+    let [from, to] = [range.from_ms, range.to_ms].map(|time| time.map(|ms| ms.to_string()).unwrap_or_default());
+    let query: &[(&str, &str)] = match is_newest {
+        true => &[("order", "newest"), ("queue", params.get("queue"))],
+        false => &[
+            ("from", &from),
+            ("to", &to),
+            ("tag", params.get("tag")),
+            ("text", params.get("text")),
+            ("queue", params.get("queue")),
+        ],
+    };
     let page = page.without(&scanned.silent);
     Ok(page.still(html! {
         (refusals(viewer, &scanned.refusals))
         (summary(viewer, &scanned, is_newest, &filter))
-        @if !scanned.messages.is_empty() { (message_table(viewer, topic, &scanned.messages)) }
+        @if !scanned.messages.is_empty() { (message_table(viewer, topic, &scanned.messages)) (exports(viewer, topic, query)) }
         @if let Some(next) = next { div.pager { a.button href=(next) { (if is_newest { language.older() } else { language.go_on() }) } } }
     }))
 }

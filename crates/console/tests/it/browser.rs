@@ -91,11 +91,14 @@ impl Browser {
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        self.read(&String::from_utf8_lossy(&answer))
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("no head") + 4;
+        let (head, body) = (String::from_utf8_lossy(&answer[..end]).into_owned(), &answer[end..]);
+        let is_chunked = head.contains("transfer-encoding: chunked\r\n");
+        let body = if is_chunked { whole(body) } else { body.to_vec() };
+        self.read(&head, &String::from_utf8_lossy(&body))
     }
 
-    fn read(&mut self, answer: &str) -> Page {
-        let (head, text) = answer.split_once("\r\n\r\n").expect("no head");
+    fn read(&mut self, head: &str, text: &str) -> Page {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
         let headers: Vec<(String, String)> =
@@ -112,6 +115,20 @@ impl Browser {
     pub fn log_in(&mut self, password: &str) {
         let page = self.submit("/login", "/login", &[("name", "admin"), ("password", password), ("next", "/topics")]);
         assert_eq!((page.status, page.header("location")), (303, Some("/topics")));
+    }
+}
+
+/// What came in chunks (RFC 9112, 7.1).
+fn whole(mut chunks: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let line = chunks.windows(2).position(|window| window == b"\r\n").expect("the last chunk is missing");
+        let size = usize::from_str_radix(std::str::from_utf8(&chunks[..line]).unwrap(), 16).unwrap();
+        if size == 0 {
+            return whole;
+        }
+        whole.extend(&chunks[line + 2..][..size]);
+        chunks = &chunks[line + 2 + size + 2..];
     }
 }
 

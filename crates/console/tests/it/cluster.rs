@@ -48,15 +48,29 @@ impl Scene {
         more_brokers: &str,
         told: impl Fn(RequestCode) -> Option<String> + Send + Sync + 'static,
     ) -> Scene {
+        let set = |settings: &mut ConsoleSettings| {
+            settings.auth = auth;
+            settings.base_path = base_path.to_owned();
+        };
+        let answer = move |asked: Asked| match told(asked.code) {
+            Some(body) => asked.body(body),
+            None => usual(asked),
+        };
+        Scene::answering(more_brokers, set, answer)
+    }
+
+    /// The same with any settings, before a broker that answers anything.
+    pub fn answering(
+        more_brokers: &str,
+        set: impl FnOnce(&mut ConsoleSettings),
+        answer: impl Fn(Asked) -> Reply + Send + Sync + 'static,
+    ) -> Scene {
         let requests = Requests::default();
         let noted = requests.clone();
         let broker = StandIn::start(move |asked| {
             let fields = asked.fields.iter().cloned().collect();
             noted.lock().unwrap().push((asked.code, fields, asked.content.clone()));
-            match told(asked.code) {
-                Some(body) => asked.body(body),
-                None => usual(asked),
-            }
+            answer(asked)
         });
         let mut brokers = vec![("broker-a".to_owned(), broker.address().to_owned())];
         brokers.extend(
@@ -76,15 +90,16 @@ impl Scene {
             _ => asked.body(""),
         });
         let folder = tempfile::tempdir().unwrap();
-        let settings = ConsoleSettings {
+        let mut settings = ConsoleSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             nameservers: Nameservers::parse(nameserver.address(), Connections::default()).unwrap(),
             folder: folder.path().join("console"),
-            auth,
+            auth: AuthMode::Viewer,
             first_password: Some(PASSWORD.to_owned()),
-            base_path: base_path.to_owned(),
+            base_path: String::new(),
             metrics: metrics::Exporter::new(metrics::Options::default()),
         };
+        set(&mut settings);
         let console = RunningConsole::start(settings.clone()).unwrap();
         Scene { console, settings, requests, nameserver, _broker: broker, _folder: folder }
     }
@@ -132,7 +147,7 @@ fn cluster_info(brokers: &[(String, String)]) -> String {
 }
 
 /// One topic, one group, one client and one message, each with a name that would run as script.
-fn usual(asked: Asked) -> Reply {
+pub fn usual(asked: Asked) -> Reply {
     let name = SCRIPT.replace('/', "\\/");
     let queue = format!(r#"{{"brokerName":"broker-a","queueId":0,"topic":"{name}"}}"#);
     match asked.code {

@@ -9,6 +9,7 @@ mod browser;
 mod cluster;
 mod conditions;
 mod doctor;
+mod export;
 mod openapi;
 mod pages;
 mod tail;

@@ -48,6 +48,12 @@ fn has_fields(answer: &Page, schema: &Value, what: &str) {
     }
 }
 
+#[track_caller]
+fn has_summary(answer: &Page, what: &str) {
+    let lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.last().unwrap()["summary"]["complete"], true, "{what}: {}", answer.text);
+}
+
 #[test]
 fn every_operation_answers_as_the_document_says() {
     let scene = Scene::new(|_| None);
@@ -85,7 +91,10 @@ fn every_operation_answers_as_the_document_says() {
         if answer.status != 204 {
             let content = &response["content"][answer.header("content-type").unwrap()];
             assert!(content.is_object(), "{what}: {:?}", answer.header("content-type"));
-            has_fields(&answer, &content["schema"], &what);
+            match content["schema"]["type"].as_str() {
+                Some("string") => has_summary(&answer, &what),
+                _ => has_fields(&answer, &content["schema"], &what),
+            }
         }
         let takes_etag = told["responses"].get("304").is_some();
         assert_eq!(answer.header("etag").is_some(), takes_etag, "{what}");

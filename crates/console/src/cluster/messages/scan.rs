@@ -35,7 +35,7 @@ impl Filter {
         *self == Filter::default()
     }
 
-    fn has_queue(&self, queue: &QueueHolding) -> bool {
+    pub(super) fn has_queue(&self, queue: &QueueHolding) -> bool {
         self.queue.as_ref().is_none_or(|(broker, id)| *broker == queue.broker && *id == queue.queue_id)
     }
 
@@ -107,7 +107,8 @@ impl Cluster {
         let reading = queues.iter().map(async |queue| {
             let end = end(queue);
             let start = end.saturating_sub(count_each).max(queue.offset.min_offset);
-            let read = if start < end { self.pull_between(topic, queue, start, end).await } else { Ok(Vec::new()) };
+            let read =
+                if start < end { self.pull_between(topic, queue, start, end, "*").await } else { Ok(Vec::new()) };
             (*queue, start, end, read)
         });
         let mut scanned = Scanned {
@@ -260,7 +261,7 @@ impl Cluster {
         scan
     }
 
-    async fn offset_at(&self, topic: &str, queue: &QueueHolding, time_ms: i64) -> Result<i64, Why> {
+    pub(super) async fn offset_at(&self, topic: &str, queue: &QueueHolding, time_ms: i64) -> Result<i64, Why> {
         let address = self.address_of(&queue.broker).await?;
         self.reach.ask(&address, self.admin.offset_by_time(&address, topic, queue.queue_id, time_ms)).await
     }
@@ -272,17 +273,18 @@ impl Cluster {
     }
 
     /// Messages from `start` up to `end`; brokers may give fewer at a time than they are asked for.
-    async fn pull_between(
+    pub(super) async fn pull_between(
         &self,
         topic: &str,
         queue: &QueueHolding,
         start: i64,
         end: i64,
+        tags: &str,
     ) -> Result<Vec<StoredMessage>, Why> {
         let mut found: Vec<StoredMessage> = Vec::new();
         let mut at = start;
         while at < end {
-            let (messages, next) = self.pull(topic, queue, at, "*").await?;
+            let (messages, next) = self.pull(topic, queue, at, tags).await?;
             if next <= at {
                 break;
             }
@@ -292,7 +294,7 @@ impl Cluster {
         Ok(found)
     }
 
-    async fn pull(
+    pub(super) async fn pull(
         &self,
         topic: &str,
         queue: &QueueHolding,

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Activity;
+use crate::auth::proxies::Proxies;
 use crate::auth::sessions::Sessions;
 use crate::auth::throttle::Throttle;
 use crate::auth::tokens::Tokens;
@@ -35,6 +36,8 @@ pub struct App {
     pub cluster: Cluster,
     /// What somebody without a login may do.
     pub auth: AuthMode,
+    /// Proxies of whom addresses and users are believed.
+    pub proxies: Proxies,
     /// Answers to changes that have a key.
     pub answers: Answers,
     /// Makes addresses.
@@ -94,6 +97,7 @@ impl App {
         tokens: Tokens,
         activity: Activity,
         auth: AuthMode,
+        proxies: Proxies,
         links: Links,
         metrics: Exporter,
         stop: CancellationToken,
@@ -101,6 +105,7 @@ impl App {
         Ok(App {
             cluster,
             auth,
+            proxies,
             answers: Answers::default(),
             links,
             hashing: Semaphore::new(1),

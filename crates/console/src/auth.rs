@@ -2,6 +2,7 @@
 
 pub mod passwords;
 pub mod programs;
+pub mod proxies;
 pub mod sessions;
 pub mod throttle;
 pub mod tokens;

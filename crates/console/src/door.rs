@@ -45,11 +45,15 @@ pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next)
     let here = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let path = request.uri().path().to_owned();
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
-    let viewer = Viewer::of(&app, request.headers(), here, peer, clock::now_ms());
     let asked = request.headers().clone();
+    let viewer = Viewer::of(&app, &asked, here, app.proxies.client(peer, &asked), clock::now_ms());
     let is_api = path.starts_with(&app.links.to(&["api", ""]));
     let (viewer, refused) = match if is_api { programs::log_in(&app, &viewer, &asked).await } else { Ok(None) } {
-        Ok(known) => (known.unwrap_or(viewer), None),
+        Ok(Some(known)) => (known, None),
+        Ok(None) => match app.proxies.signed_on(peer, &asked) {
+            Some(named) => (viewer.signed_on(&app, named), None),
+            None => (viewer, None),
+        },
         Err(error) => (viewer, Some(error.into_response())),
     };
     request.extensions_mut().insert(viewer.clone());
@@ -120,7 +124,9 @@ fn refusal(app: &App, viewer: &Viewer, request: &Request, path: &str) -> Option<
     if app.auth != AuthMode::Required || viewer.may(Role::Viewer) || is_open(app, path) {
         return None;
     }
-    if request.method().is_safe() && !path.starts_with(&app.links.to(&["api", ""])) {
+    // Whom a proxy named, a login would bring no further.
+    let can_log_in = !viewer.is_signed_on && request.method().is_safe();
+    if can_log_in && !path.starts_with(&app.links.to(&["api", ""])) {
         return Some(redirect(&app.links.with(&["login"], &[("next", &viewer.here)])));
     }
     Some(PageError::Forbidden { needs: Role::Viewer }.into_response())

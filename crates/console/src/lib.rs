@@ -32,4 +32,4 @@ pub use auth::passwords::PasswordError;
 pub use auth::tokens::TokensError;
 pub use auth::users::{Users, UsersError};
 pub use server::{RunningConsole, StartError};
-pub use settings::{AuthMode, ConsoleSettings, DEFAULT_PORT};
+pub use settings::{AuthMode, ConsoleSettings, DEFAULT_PORT, ProxyError, ProxySettings};

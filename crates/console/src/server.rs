@@ -20,6 +20,7 @@ use tower::Service;
 use crate::activity::{Activity, ActivityError};
 use crate::app::App;
 use crate::auth::NoRandomness;
+use crate::auth::proxies::{Proxies, ProxyError};
 use crate::auth::tokens::{Tokens, TokensError};
 use crate::auth::users::{Users, UsersError};
 use crate::cluster::{Cluster, series};
@@ -55,6 +56,9 @@ pub enum StartError {
     /// What was changed cannot be noted.
     #[error(transparent)]
     Activity(#[from] ActivityError),
+    /// What it is told of proxies makes no sense.
+    #[error(transparent)]
+    Proxies(#[from] ProxyError),
     /// The system gives no random numbers.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -77,6 +81,7 @@ pub struct RunningConsole {
 impl RunningConsole {
     /// Starts a console.
     pub fn start(settings: ConsoleSettings) -> Result<RunningConsole, StartError> {
+        let proxies = Proxies::new(&settings.proxies)?;
         let listener = listen(settings.listen)?;
         let address = listener.local_addr()?;
         let (users, first_password) = Users::open(&settings.folder, settings.first_password.as_deref())?;
@@ -85,7 +90,8 @@ impl RunningConsole {
         let stop = CancellationToken::new();
         let cluster = Cluster::new(settings.nameservers);
         let links = Links::new(&settings.base_path);
-        let app = App::new(cluster, users, tokens, activity, settings.auth, links, settings.metrics, stop.clone())?;
+        let (auth, metrics) = (settings.auth, settings.metrics);
+        let app = App::new(cluster, users, tokens, activity, auth, proxies, links, metrics, stop.clone())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let token = stop.clone();
         let run = move || runtime.block_on(serve(listener, Arc::new(app), token));

@@ -7,6 +7,7 @@ use client::Nameservers;
 use metrics::Exporter;
 
 pub use crate::auth::AuthMode;
+pub use crate::auth::proxies::{ProxyError, ProxySettings};
 
 /// Port when none is named.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -26,6 +27,8 @@ pub struct ConsoleSettings {
     pub first_password: Option<String>,
     /// What every path begins with, such as `/mq`; empty for none.
     pub base_path: String,
+    /// Proxies of whom addresses and users are believed.
+    pub proxies: ProxySettings,
     /// What `/metrics` shows: the servers of this process, or the process alone.
     pub metrics: Exporter,
 }

@@ -9,7 +9,8 @@ use http::request::Parts;
 
 use crate::activity::deed::Deed;
 use crate::app::App;
-use crate::auth::{AuthMode, Role};
+use crate::auth::proxies::SignedOn;
+use crate::auth::{AuthMode, Role, tokens};
 use crate::language::Language;
 use crate::links::Links;
 use crate::page::PageError;
@@ -58,6 +59,8 @@ pub struct Viewer {
     pub theme: Theme,
     /// Name, of somebody who is logged in.
     pub user: Option<String>,
+    /// Whether a proxy named them: they are no user of the console, whoever is called so.
+    pub is_signed_on: bool,
     /// What they may do.
     pub role: Role,
     /// What their forms carry.
@@ -93,6 +96,7 @@ impl Viewer {
             form_token: session.as_ref().map_or(app.guest_form_token(), |session| &session.form_token).to_owned(),
             secret: secret.filter(|_| session.is_some()),
             user: session.map(|session| session.user),
+            is_signed_on: false,
             links: app.links.clone(),
             here,
             auth: app.auth,
@@ -100,6 +104,31 @@ impl Viewer {
             token: None,
             deed: Deed::default(),
         }
+    }
+
+    /// The viewer whom a proxy named, instead of whom the browser's cookie names.
+    pub fn signed_on(self, app: &App, named: SignedOn) -> Viewer {
+        let without_login = if app.auth == AuthMode::Off { Role::Admin } else { Role::Guest };
+        // Everybody gets the form token of guests; with it alone another site could send forms for this user.
+        match tokens::hash(app.guest_form_token(), &named.user) {
+            Ok(form_token) => Viewer {
+                role: named.role.max(without_login),
+                user: Some(named.user),
+                is_signed_on: true,
+                form_token,
+                secret: None,
+                ..self
+            },
+            Err(error) => {
+                tracing::error!(%error, "nobody can be signed on");
+                self
+            }
+        }
+    }
+
+    /// Their name as a user of the console, who has a password, sessions and tokens.
+    pub fn own_user(&self) -> Option<&str> {
+        self.user.as_deref().filter(|_| !self.is_signed_on)
     }
 
     /// Whether they may do what this role may.

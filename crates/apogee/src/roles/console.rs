@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use client::{Connections, Nameservers};
-use console::{AuthMode, ConsoleSettings, DEFAULT_PORT, RunningConsole, StartError, Users};
+use console::{AuthMode, ConsoleSettings, DEFAULT_PORT, ProxySettings, RunningConsole, StartError, Users};
 use metrics::{Exporter, Options};
 
 use super::at_work::AtWork;
@@ -39,7 +39,8 @@ APOGEE_CONSOLE_PASSWORD_FILE, or later with: apogee console passwd admin
 
 Examples:
   apogee console -n 10.0.0.1:9876
-  apogee console -n '10.0.0.1:9876;10.0.0.2:9876' --listen 0.0.0.0 --base-path /mq"
+  apogee console -n '10.0.0.1:9876;10.0.0.2:9876' --listen 0.0.0.0 --base-path /mq
+  apogee console --trusted-proxies 10.0.0.5 --user-header X-Forwarded-User --default-role viewer"
 )]
 pub struct ConsoleArguments {
     #[command(subcommand)]
@@ -78,6 +79,68 @@ pub struct ConsoleFlags {
         value_name = "PATH"
     )]
     base_path: Option<String>,
+    #[command(flatten)]
+    proxies: ProxyFlags,
+}
+
+/// Flags of proxies before a console.
+#[derive(Debug, Default, Args)]
+struct ProxyFlags {
+    /// Proxies of which the console believes X-Forwarded-For and the header with the user: addresses or networks, such
+    /// as 10.0.0.0/8
+    #[arg(
+        long = "console-trusted-proxies",
+        visible_alias = "trusted-proxies",
+        env = "APOGEE_CONSOLE_TRUSTED_PROXIES",
+        value_name = "NETWORK,…",
+        value_delimiter = ','
+    )]
+    trusted: Vec<String>,
+    /// Header in which trusted proxies name the user, who is thereby logged in [default: none]
+    #[arg(
+        long = "console-user-header",
+        visible_alias = "user-header",
+        env = "APOGEE_CONSOLE_USER_HEADER",
+        value_name = "NAME"
+    )]
+    user_header: Option<String>,
+    /// Header in which trusted proxies tell the user's roles or groups, separated by commas
+    #[arg(
+        long = "console-role-header",
+        visible_alias = "role-header",
+        env = "APOGEE_CONSOLE_ROLE_HEADER",
+        value_name = "NAME"
+    )]
+    role_header: Option<String>,
+    /// Roles of groups; without it the header names roles: viewer, operator, admin
+    #[arg(
+        long = "console-group-roles",
+        visible_alias = "group-roles",
+        env = "APOGEE_CONSOLE_GROUP_ROLES",
+        value_name = "GROUP=ROLE,…",
+        value_delimiter = ','
+    )]
+    group_roles: Vec<String>,
+    /// Role of users for whom no role is told [default: as without a login]
+    #[arg(
+        long = "console-default-role",
+        visible_alias = "default-role",
+        env = "APOGEE_CONSOLE_DEFAULT_ROLE",
+        value_name = "ROLE"
+    )]
+    default_role: Option<String>,
+}
+
+impl ProxyFlags {
+    fn settings(&self) -> ProxySettings {
+        ProxySettings {
+            trusted: self.trusted.clone(),
+            user_header: self.user_header.clone(),
+            role_header: self.role_header.clone(),
+            roles: self.group_roles.clone(),
+            default_role: self.default_role.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,6 +220,7 @@ pub fn settings(
         auth: flags.auth.map_or_else(AuthMode::default, AuthMode::from),
         first_password: first_password()?,
         base_path: flags.base_path.clone().unwrap_or_default(),
+        proxies: flags.proxies.settings(),
         metrics: Exporter::new(Options::default()),
     })
 }

@@ -244,7 +244,7 @@ impl Tokens {
 }
 
 /// What is kept of a secret. It is random and long, so the least work is enough: tens of microseconds, 8 KiB.
-fn hash(id: &str, secret: &str) -> Result<String, argon2::Error> {
+pub fn hash(id: &str, secret: &str) -> Result<String, argon2::Error> {
     let mut hash = [0; 32];
     let params = Params::new(Params::MIN_M_COST, 1, 1, Some(hash.len()))?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(

@@ -150,7 +150,9 @@ fn top_bar(viewer: &Viewer) -> Markup {
                 @match &viewer.user {
                     Some(user) => {
                         a.user href=(viewer.links.to(&["settings"])) { b { (user) } " " span.faint { (viewer.role.name()) } }
-                        form action=(viewer.links.to(&["logout"])) method="post" { (token(viewer)) button.quiet type="submit" { (language.log_out()) } }
+                        @if !viewer.is_signed_on {
+                            form action=(viewer.links.to(&["logout"])) method="post" { (token(viewer)) button.quiet type="submit" { (language.log_out()) } }
+                        }
                     }
                     None if viewer.auth != AuthMode::Off => {
                         a.button href=(viewer.links.with(&["login"], &[("next", &viewer.here)])) { (language.log_in()) }

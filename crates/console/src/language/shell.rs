@@ -64,6 +64,7 @@ super::texts! {
     first_login: "First start: the password of admin was printed once, where the console was started (with containers: docker logs).", "首次启动：admin 的密码只在启动控制台的地方打印一次（容器中使用 docker logs 查看）。";
     reset_password_with: "If it is lost, set a new one on the machine of the console:", "如果丢失，请在控制台所在机器上重新设置：";
     what_guests_see: "Without a login you see topics, groups and figures. Message bodies and changes take one.", "未登录可以查看主题、消费组和统计数据；查看消息体和执行更改需要登录。";
+    signed_on: "The proxy before this console says that you are {}; your role is {}. Passwords and tokens are of users of the console.", "控制台前的代理确认您是 {}，角色为 {}。密码和令牌属于控制台自身的用户。";
     own_password: "Own password", "我的密码";
     current_password: "Current password", "当前密码";
     new_password: "New password", "新密码";

@@ -30,7 +30,11 @@ pub async fn page(State(app): State<Arc<App>>, viewer: Viewer, Params(params): P
         nothing(),
     ));
     let page = page.still(about(&app, &viewer));
-    let page = match &viewer.user {
+    let page = match viewer.own_user() {
+        None if viewer.is_signed_on => page.still(html! {
+            p.faint { (fill(language.signed_on(), &[&viewer.user.as_deref().unwrap_or_default(), &viewer.role.name()])) }
+            @if viewer.may(Role::Admin) { (tokens::panel(&app, &viewer)) }
+        }),
         Some(user) => {
             page.still(html! { (own_password(&viewer)) (sessions(&app, &viewer, user)) (tokens::panel(&app, &viewer)) })
         }
@@ -165,7 +169,9 @@ pub async fn change_password(
     Submitted(form): Submitted,
 ) -> Result<Response, PageError> {
     form.only(&["form_token", "current", "new"])?;
-    let Some(user) = viewer.user.clone() else { return Err(PageError::Forbidden { needs: Role::Viewer }) };
+    let Some(user) = viewer.own_user().map(str::to_owned) else {
+        return Err(PageError::Forbidden { needs: Role::Viewer });
+    };
     if let Some(wait) = app.throttle().wait(app.uptime(), &user, viewer.address) {
         return Err(PageError::Throttled { seconds: wait.as_secs() + 1 });
     }
@@ -227,7 +233,7 @@ pub async fn end_sessions(
     Submitted(form): Submitted,
 ) -> Result<Response, PageError> {
     form.only(&["form_token"])?;
-    let Some(user) = &viewer.user else { return Err(PageError::Forbidden { needs: Role::Viewer }) };
+    let Some(user) = viewer.own_user() else { return Err(PageError::Forbidden { needs: Role::Viewer }) };
     app.sessions().end_others(user, viewer.secret.as_deref());
     Ok(noticed(&app, &app.links.to(&["settings"]), Notice::of(viewer.language.sessions_ended())))
 }

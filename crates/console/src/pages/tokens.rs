@@ -23,7 +23,7 @@ const DAYS: i64 = 90;
 
 /// Whether the viewer may see and revoke a token.
 pub fn is_theirs(viewer: &Viewer, token: &Token) -> bool {
-    viewer.may(Role::Admin) || viewer.user.as_deref() == Some(&token.user)
+    viewer.may(Role::Admin) || viewer.own_user() == Some(&token.user)
 }
 
 /// The part of the page of settings.
@@ -53,7 +53,7 @@ pub fn panel(app: &App, viewer: &Viewer) -> Markup {
                     }
                 }
             }
-            @if viewer.user.is_some() {
+            @if viewer.own_user().is_some() {
                 h3 { (language.make_token()) }
                 form.form method="post" action=(viewer.links.to(&["settings", "tokens"])) {
                     (token(viewer))
@@ -77,6 +77,9 @@ pub async fn make(
     note: &str,
     days: i64,
 ) -> Result<(Token, String), PageError> {
+    if viewer.is_signed_on {
+        return Err(PageError::BadRequest("only users of the console have tokens; a proxy named you".to_owned()));
+    }
     let Some(user) = viewer.user.clone() else { return Err(PageError::Forbidden { needs: Role::Viewer }) };
     if viewer.token.is_some() {
         return Err(PageError::BadRequest("a token makes no tokens; send name and password".to_owned()));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use client::stand_in::{Asked, Reply, StandIn};
 use client::{Connections, Nameservers};
-use console::{AuthMode, ConsoleSettings, RunningConsole};
+use console::{AuthMode, ConsoleSettings, ProxySettings, RunningConsole};
 use protocol::codes::RequestCode;
 use protocol::record::NewRecord;
 use protocol::sys_flag::SysFlag;
@@ -97,6 +97,7 @@ impl Scene {
             auth: AuthMode::Viewer,
             first_password: Some(PASSWORD.to_owned()),
             base_path: String::new(),
+            proxies: ProxySettings::default(),
             metrics: metrics::Exporter::new(metrics::Options::default()),
         };
         set(&mut settings);

@@ -12,5 +12,6 @@ mod doctor;
 mod export;
 mod openapi;
 mod pages;
+mod proxies;
 mod tail;
 mod tokens;

@@ -189,6 +189,7 @@ fn without_a_nameserver_the_page_says_whom_it_asked() {
         auth: AuthMode::Viewer,
         first_password: None,
         base_path: String::new(),
+        proxies: console::ProxySettings::default(),
         metrics: metrics::Exporter::new(metrics::Options::default()),
     })
     .unwrap();

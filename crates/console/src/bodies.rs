@@ -5,6 +5,7 @@ mod msgpack;
 mod outline;
 mod protobuf;
 mod unpacking;
+mod xml;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -34,6 +35,8 @@ pub enum View {
     Gbk,
     /// As JSON, indented.
     Json,
+    /// As XML, indented.
+    Xml,
     /// As MessagePack, indented.
     MsgPack,
     /// As CBOR, indented.
@@ -46,10 +49,11 @@ pub enum View {
 
 impl View {
     /// All, as addresses have them.
-    pub const ALL: [(View, &'static str); 7] = [
+    pub const ALL: [(View, &'static str); 8] = [
         (View::Text, "text"),
         (View::Gbk, "gbk"),
         (View::Json, "json"),
+        (View::Xml, "xml"),
         (View::MsgPack, "msgpack"),
         (View::Cbor, "cbor"),
         (View::Protobuf, "protobuf"),
@@ -111,6 +115,7 @@ fn seen(bytes: &[u8], view: View) -> Result<Outlined, Mismatch> {
         View::Text => seen_as_text(bytes),
         View::Gbk => seen_as_gbk(bytes),
         View::Json => seen_as_json(bytes),
+        View::Xml => xml::outlined(bytes).map_err(Mismatch::Flaw),
         View::MsgPack => msgpack::outlined(bytes).map_err(Mismatch::Flaw),
         View::Cbor => cbor::outlined(bytes).map_err(Mismatch::Flaw),
         View::Protobuf => protobuf::outlined(bytes).map_err(Mismatch::Flaw),
@@ -123,6 +128,8 @@ fn best_view(bytes: &[u8]) -> View {
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if matches!(first, Some(b'{' | b'[')) && is_json(bytes) {
         View::Json
+    } else if xml::is_likely(bytes) {
+        View::Xml
     } else if readable(bytes).is_some() {
         View::Text
     } else if msgpack::is_likely(bytes) {
@@ -366,6 +373,14 @@ mod tests {
         check(&[0x91, 0x01], View::MsgPack, View::MsgPack, "[\n  1\n]");
         let other = shown(b"{\"a\":1}", Some(View::Cbor));
         assert_eq!((other.text.as_str(), other.mismatch), ("{\"a\":1}", Some(Mismatch::Flaw(Flaw::Ends(1)))));
+    }
+
+    #[test]
+    fn xml_is_indented() {
+        check(b"<a><b>1</b></a>", None, View::Xml, "<a>\n  <b>1</b>\n</a>");
+        check(b"<a> no xml", None, View::Text, "<a> no xml");
+        let text = shown(b"1 < 2", Some(View::Xml));
+        assert_eq!((text.text.as_str(), text.mismatch), ("1 < 2", Some(Mismatch::Flaw(Flaw::Unknown(0)))));
     }
 
     #[test]

@@ -160,6 +160,22 @@ impl Outline {
         self.depth < DEPTH_MAX
     }
 
+    /// Lines begin further in from here on, for what lies inside of a value.
+    pub fn deeper(&mut self) -> Result<(), Stop> {
+        if !self.can_go_deeper() {
+            return Err(Flaw::TooDeep.into());
+        }
+        self.depth += 1;
+        self.indent += 1;
+        Ok(())
+    }
+
+    /// Lines begin where they did before the last [`Outline::deeper`].
+    pub fn back(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.indent = self.indent.saturating_sub(1);
+    }
+
     /// Writes what lies inside of a value.
     pub fn inside(&mut self, write: impl FnOnce(&mut Outline) -> Result<(), Stop>) -> Result<(), Stop> {
         if !self.can_go_deeper() {

@@ -191,6 +191,7 @@ fn name_of(language: Language, view: View) -> &'static str {
         View::Text => language.view_auto(),
         View::Gbk => "GBK",
         View::Json => language.view_json(),
+        View::Xml => "XML",
         View::MsgPack => "MessagePack",
         View::Cbor => "CBOR",
         View::Protobuf => "Protobuf",

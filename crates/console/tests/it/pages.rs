@@ -45,7 +45,7 @@ fn a_body_is_shown_as_its_reader_wants_it() {
     shown("protobuf").has("The body is not Protobuf: no value begins as byte").has(ESCAPED);
     let unknown = shown("xmas");
     assert_eq!(unknown.status, 400);
-    unknown.has("known: text, gbk, json, msgpack, cbor, protobuf, hex");
+    unknown.has("known: text, gbk, json, xml, msgpack, cbor, protobuf, hex");
 }
 
 #[test]

@@ -129,6 +129,14 @@ pub fn action(viewer: &Viewer, needs: Role, class: &str, to: &str, text: &str) -
     }
 }
 
+/// A member of a group, with the way to what it tells about itself for those who may ask it.
+pub fn member(viewer: &Viewer, group: &str, client: &str) -> Markup {
+    html! {
+        @if viewer.may(Role::Viewer) { a href=(viewer.links.to(&["groups", group, "clients", client])) { (client) } }
+        @else { (client) }
+    }
+}
+
 /// A submit button; without the role it takes, one that cannot be pressed and says why.
 pub fn submit(viewer: &Viewer, needs: Role, class: &str, text: &str) -> Markup {
     html! {

@@ -2,6 +2,7 @@
 
 mod activity;
 mod doctor;
+mod members;
 mod messages;
 mod operations;
 mod overview;
@@ -106,6 +107,7 @@ mod tests {
         let tables = [
             activity::TABLE,
             doctor::TABLE,
+            members::TABLE,
             messages::TABLE,
             operations::TABLE,
             overview::TABLE,

@@ -9,6 +9,7 @@ pub mod group_changes;
 pub mod groups;
 pub mod health;
 pub mod login;
+pub mod member;
 pub mod message;
 pub mod messages;
 pub mod overview;

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::pages::{
-    activity, brokers, clients, dead_letters, doctor, group_changes, groups, health, login, message, messages,
+    activity, brokers, clients, dead_letters, doctor, group_changes, groups, health, login, member, message, messages,
     overview, preferences, publish, reference, reset, settings, tail, tokens, topic_changes, topics,
 };
 use crate::{api, assets, door, live};
@@ -48,6 +48,7 @@ pub fn pages(app: &Arc<App>) -> Router {
         .route("/groups", get(groups::list))
         .route("/groups/new", get(group_changes::new).post(group_changes::create))
         .route("/groups/{group}", get(groups::one))
+        .route("/groups/{group}/clients/{client}", get(member::one))
         .route("/groups/{group}/edit", get(group_changes::edit).post(group_changes::change))
         .route("/groups/{group}/delete", get(group_changes::ask_delete).post(group_changes::delete))
         .route("/groups/{group}/reset", get(reset::preview).post(reset::apply))

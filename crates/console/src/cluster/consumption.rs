@@ -1,14 +1,15 @@
-//! How far groups are, and who is connected (317, 208, 203 and 328).
+//! How far groups are, and who is connected (317, 208, 203, 307 and 328).
 
 use std::collections::BTreeMap;
 
 use client::clock;
 use protocol::bodies::consumer_connection::ConsumerConnection;
 use protocol::bodies::heartbeat::{ConsumeType, MessageModel, SubscriptionData};
+use protocol::bodies::running_info::ConsumerRunningInfo;
 use protocol::bodies::stats::{ConsumeOffset, ConsumeStats};
 
 use super::brokers::Brokers;
-use super::why::Silent;
+use super::why::{Silent, Why};
 use super::{Cluster, silent_among};
 
 /// How far a group is in one queue.
@@ -236,6 +237,17 @@ impl Cluster {
             }
         }
         membership
+    }
+
+    /// What a member of a group tells about itself, with the stacks of its threads if they are wanted. Asked through one
+    /// of the brokers that it is connected to; a client may take its time.
+    pub async fn running_info(&self, group: &str, member: &Member, stacks: bool) -> Result<ConsumerRunningInfo, Why> {
+        let brokers = self.brokers().await;
+        let Some(at) = member.brokers.iter().find_map(|name| brokers.master(name)) else {
+            return Err(Why::Unreachable(format!("no master of {} is registered", member.brokers.join(", "))));
+        };
+        let asking = self.admin.running_info(&at.address, group, &member.id, stacks);
+        self.reach.ask_patiently(&at.address, asking).await
     }
 
     pub(super) async fn fetch_producers(&self, brokers: &Brokers) -> Producers {

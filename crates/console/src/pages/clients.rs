@@ -7,7 +7,7 @@ use axum::extract::State;
 use maud::{Markup, html};
 
 use crate::app::App;
-use crate::html::{chip, empty, head, nothing, refusals};
+use crate::html::{chip, empty, head, member, nothing, refusals};
 use crate::input::Params;
 use crate::language::fill;
 use crate::page::{Page, PageError, Section};
@@ -101,7 +101,7 @@ fn client_table(viewer: &Viewer, parts: &[Part]) -> Markup {
                 tbody {
                     @for part in parts {
                         tr {
-                            td.code { (part.client) }
+                            td.code { @if part.consumes { (member(viewer, &part.group, &part.client)) } @else { (part.client) } }
                             td { (part.address) }
                             td { (chip(&part.language)) }
                             td.number { (part.version) }

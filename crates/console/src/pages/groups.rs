@@ -15,7 +15,7 @@ use crate::cluster::catalog::{Catalog, DEAD_LETTER_PREFIX, Group};
 use crate::cluster::consumption::{Membership, Progress};
 use crate::cluster::series::Figure;
 use crate::html::chart::{Line, chart, spark};
-use crate::html::{Tone, action, ago, card, chip, crumb, empty, head, known, nothing, refusals, state};
+use crate::html::{self, Tone, action, ago, card, chip, crumb, empty, head, known, nothing, refusals, state};
 use crate::input::Params;
 use crate::language::{Language, fill};
 use crate::page::{Page, PageError, Section};
@@ -220,7 +220,7 @@ pub async fn one(
         .live("cards", group_cards(&viewer, &name, &progress, &members, dead))
         .live("chart", chart(&viewer, language.lag_over_time(), &lines, |value| show::count(value as i64)))
         .live("progress", html! { h2 { (language.progress()) } (refusals(&viewer, &progress.refusals)) (progress_table(&viewer, &progress, &members)) })
-        .live("members", html! { h2 { (language.clients()) } (refusals(&viewer, &members.refusals)) (member_table(&viewer, &members)) })
+        .live("members", html! { h2 { (language.clients()) } (refusals(&viewer, &members.refusals)) (member_table(&viewer, &name, &members)) })
         .live("subscriptions", subscriptions(&viewer, &members))
         .live("configuration", html! { h2 { (language.configuration()) } (configuration(language, group)) }))
 }
@@ -278,7 +278,7 @@ fn progress_table(viewer: &Viewer, progress: &Progress, members: &Membership) ->
     }
 }
 
-fn member_table(viewer: &Viewer, members: &Membership) -> Markup {
+fn member_table(viewer: &Viewer, group: &str, members: &Membership) -> Markup {
     let language = viewer.language;
     if members.members.is_empty() {
         return empty(language.nobody_connected(), &[]);
@@ -290,7 +290,7 @@ fn member_table(viewer: &Viewer, members: &Membership) -> Markup {
                 tbody {
                     @for member in members.members.values() {
                         tr {
-                            td.code { (member.id) }
+                            td.code { (html::member(viewer, group, &member.id)) }
                             td { (member.address) }
                             td { (chip(&member.language)) }
                             td.number { (member.version) }

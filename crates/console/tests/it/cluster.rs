@@ -177,6 +177,12 @@ pub fn usual(asked: Asked) -> Reply {
         RequestCode::GET_CONSUMER_CONNECTION_LIST => asked.body(format!(
             r#"{{"connectionSet":[{{"clientAddr":"10.0.0.1:5","clientId":"{name}","language":"GO","version":1}}],"messageModel":"CLUSTERING","consumeType":"CONSUME_PASSIVELY","subscriptionTable":{{"orders":{{"topic":"orders","subString":"{name}"}}}}}}"#
         )),
+        RequestCode::GET_CONSUMER_RUNNING_INFO => {
+            let stacks = if asked.field("jstackEnable") == "true" { r#","jstack":"main: waits""# } else { "" };
+            asked.body(format!(
+                r#"{{"mqTable":{{{queue}:{{"commitOffset":41,"cachedMsgCount":3,"cachedMsgMinOffset":41,"cachedMsgMaxOffset":43,"lastPullTimestamp":1796000000000,"locked":true}}}},"mqPopTable":{{{queue}:{{"waitAckCount":77}}}},"properties":{{"{name}":"{name}"}},"statusTable":{{"{name}":{{"consumeRT":12.5,"consumeOKTPS":2.5}}}},"subscriptionSet":[{{"topic":"orders","subString":"{name}"}}]{stacks}}}"#
+            ))
+        }
         RequestCode::GET_ALL_PRODUCER_INFO => asked.body(format!(
             r#"{{"data":{{"{name}":[{{"clientId":"{name}","language":"JAVA","remoteIP":"/10.0.0.2:6","version":9}}]}}}}"#
         )),

@@ -34,6 +34,31 @@ fn pages_show_what_brokers_tell() {
 }
 
 #[test]
+fn a_member_is_asked_what_it_does_by_those_who_may() {
+    let scene = usual();
+    let mut admin = scene.admin();
+    let page = admin.get("/groups/workers");
+    let links = page.values("href");
+    let link = links.iter().find(|link| link.starts_with("/groups/workers/clients/")).unwrap();
+    admin
+        .get(link)
+        .has("Queues it pulls")
+        .has(">41<")
+        .has("(41–43)")
+        .has("locked")
+        .has(">77<")
+        .has("12.5 ms")
+        .lacks("waits");
+    admin.get(&format!("{link}?stacks=true")).has("main: waits");
+    let (asked, _) = scene.last(RequestCode::GET_CONSUMER_RUNNING_INFO).unwrap();
+    assert_eq!((asked["consumerGroup"].as_str(), asked["jstackEnable"].as_str()), ("workers", "true"));
+    assert_eq!(admin.get("/groups/workers/clients/nobody").status, 404);
+    let mut guest = scene.browser();
+    assert_eq!(guest.get(link).status, 403);
+    guest.get("/groups/workers").lacks("/groups/workers/clients/");
+}
+
+#[test]
 fn a_body_is_shown_as_its_reader_wants_it() {
     let scene = usual();
     let mut admin = scene.admin();

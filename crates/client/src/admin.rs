@@ -7,6 +7,7 @@ mod clients;
 mod groups;
 mod messages;
 mod positions;
+mod scheduled;
 mod settings;
 mod topics;
 

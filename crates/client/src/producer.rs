@@ -57,6 +57,8 @@ pub struct Sent {
     pub queue_id: i32,
     /// Place in the queue.
     pub offset: i64,
+    /// What takes a delayed message back before its time; `None` if nothing does.
+    pub recall_handle: Option<String>,
     /// SUCCESS, or what is missing: the disk or a slave did not confirm in time.
     pub stored: ResponseCode,
 }
@@ -210,6 +212,7 @@ fn sent(answer: &Answer, queue: &QueueAt, message_id: String) -> Result<Sent, pr
             broker: queue.broker.clone(),
             queue_id: result.queue_id,
             offset: result.queue_offset,
+            recall_handle: result.recall_handle.map(Cow::into_owned),
             stored: answer.code,
         })
     })

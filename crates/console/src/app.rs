@@ -72,8 +72,8 @@ pub struct Notice {
     pub outcomes: Vec<Outcome>,
     /// Other lines: of good news when `true`.
     pub lines: Vec<(bool, String)>,
-    /// Address of the page that takes it back, where one can.
-    pub undo: Option<String>,
+    /// The way to take it back, where there is one: what it is called, and its address.
+    pub undo: Option<(&'static str, String)>,
 }
 
 impl Notice {

@@ -9,6 +9,7 @@ mod kept;
 pub mod messages;
 mod reach;
 pub mod redelivery;
+pub mod scheduled;
 pub mod series;
 pub mod topics;
 pub mod why;
@@ -24,6 +25,7 @@ use consumption::{Consumption, Membership, Producers, Progress};
 use kept::Kept;
 use messages::Scanned;
 use reach::Reach;
+use scheduled::Scheduled;
 use series::Series;
 use topics::{Readers, TopicHoldings};
 use why::{Silent, Why};
@@ -60,6 +62,7 @@ pub struct Cluster {
     progress: Kept<String, Progress>,
     members: Kept<String, Membership>,
     tails: Kept<String, Scanned>,
+    scheduled: Kept<(), Scheduled>,
     /// Figures of the last hour.
     pub series: Series,
 }
@@ -85,6 +88,7 @@ impl Cluster {
             progress: Kept::new(Duration::from_secs(2), SINGLES_MAX),
             members: Kept::new(Duration::from_secs(5), SINGLES_MAX),
             tails: Kept::new(TAIL_STEP, TAILS_MAX),
+            scheduled: Kept::new(Duration::from_secs(2), 1),
             series: Series::default(),
         }
     }
@@ -154,6 +158,11 @@ impl Cluster {
     /// The newest messages of a topic; one reading serves all who watch.
     pub async fn tail(&self, topic: &str) -> Arc<Scanned> {
         self.tails.get(&topic.to_owned(), self.fetch_tail(topic)).await
+    }
+
+    /// Messages that wait for their time.
+    pub async fn scheduled(&self) -> Arc<Scheduled> {
+        self.scheduled.get(&(), async { self.fetch_scheduled(self.brokers().await.as_ref()).await }).await
     }
 
     /// Forgets what is kept, after something was changed: the next page shows it.

@@ -6,6 +6,7 @@ mod members;
 mod messages;
 mod operations;
 mod overview;
+mod scheduled;
 mod shell;
 mod tail;
 mod tokens;
@@ -111,6 +112,7 @@ mod tests {
             messages::TABLE,
             operations::TABLE,
             overview::TABLE,
+            scheduled::TABLE,
             shell::TABLE,
             tail::TABLE,
             tokens::TABLE,

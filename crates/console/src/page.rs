@@ -22,6 +22,8 @@ pub enum Section {
     Messages,
     /// `/dead-letters`
     DeadLetters,
+    /// `/scheduled`
+    Scheduled,
     /// `/clients`
     Clients,
     /// `/cluster`

@@ -18,6 +18,7 @@ pub mod preferences;
 pub mod publish;
 pub mod reference;
 pub mod reset;
+pub mod scheduled;
 pub mod settings;
 pub mod tail;
 pub mod tokens;

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use crate::app::App;
 use crate::pages::{
     activity, brokers, clients, dead_letters, doctor, group_changes, groups, health, login, member, message, messages,
-    overview, preferences, publish, reference, reset, settings, tail, tokens, topic_changes, topics,
+    overview, preferences, publish, reference, reset, scheduled, settings, tail, tokens, topic_changes, topics,
 };
 use crate::{api, assets, door, live};
 
@@ -57,6 +57,8 @@ pub fn pages(app: &Arc<App>) -> Router {
         .route("/messages/{topic}/{id}/body", get(message::body))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/{group}", get(dead_letters::one).post(dead_letters::redeliver))
+        .route("/scheduled", get(scheduled::page))
+        .route("/scheduled/recall", post(scheduled::recall))
         .route("/clients", get(clients::list))
         .route("/cluster", get(brokers::list))
         .route("/brokers/{name}/{id}", get(brokers::one))

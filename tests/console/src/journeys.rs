@@ -185,6 +185,46 @@ pub async fn publish_delayed(walk: &mut Walk) -> anyhow::Result<()> {
     walk.picture("delivered").await.map(drop)
 }
 
+/// A reminder is sent by mistake, and taken back before its time.
+pub async fn take_back(walk: &mut Walk) -> anyhow::Result<()> {
+    walk.cluster.run(&["topic", "create", "mistakes"]).await?;
+    walk.go("/topics/mistakes").await?;
+    walk.see_when_loaded(At::Css("a.button[href='/topics/mistakes/publish']")).await?;
+    walk.leave_by("a.button[href='/topics/mistakes/publish']").await?;
+    walk.fill("textarea[name=body]", "never mind").await?;
+    walk.fill("input[name=delay]", "3600").await?;
+    walk.leave_by("form[action='/topics/mistakes/publish'] button[type=submit]").await?;
+    walk.see_done().await?;
+    walk.go("/scheduled").await?;
+    walk.see_come(At::Css("#scheduled a[href='/topics/mistakes']")).await?;
+    walk.picture("scheduled").await?;
+    // The way back is where the message was sent.
+    walk.client.back().await?;
+    walk.leave_by("#main .notice a.button").await?;
+    walk.read(walk.viewer.reads("Due", "到期时间")).await?;
+    walk.leave_by("form[action='/scheduled/recall'] button[type=submit]").await?;
+    walk.see_done().await?;
+    walk.picture("taken back").await?;
+    walk.see_come(At::Path("//*[@id='scheduled'][not(.//a[@href='/topics/mistakes'])]")).await
+}
+
+/// Somebody watches what comes into a topic, and then only what has a tag.
+pub async fn watch_a_topic(walk: &mut Walk) -> anyhow::Result<()> {
+    walk.cluster.run(&["topic", "create", "visits"]).await?;
+    walk.go("/topics/visits").await?;
+    walk.see_when_loaded(At::Css("#main a[href='/topics/visits/tail']")).await?;
+    walk.leave_by("#main a[href='/topics/visits/tail']").await?;
+    walk.cluster.send("visits", "by car", &["--key", "visit-1", "--tag", "car"]).await?;
+    walk.see_come(At::Path("//main//td[normalize-space(.)='visit-1']")).await?;
+    walk.fill("form.search input[name=tag]", "foot").await?;
+    walk.leave_by("form.search button[type=submit]").await?;
+    walk.cluster.send("visits", "on foot", &["--key", "visit-2", "--tag", "foot"]).await?;
+    walk.see_come(At::Path("//main//td[normalize-space(.)='visit-2']")).await?;
+    let others = walk.client.find_all(At::Path("//main//td[normalize-space(.)='visit-1']").locator()).await?;
+    ensure!(others.is_empty(), "a message of another tag is shown");
+    walk.picture("tail").await.map(drop)
+}
+
 /// A topic gets more queues.
 pub async fn edit_topic(walk: &mut Walk) -> anyhow::Result<()> {
     walk.go("/topics/reminders").await?;

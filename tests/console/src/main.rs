@@ -95,6 +95,8 @@ async fn travel_all(walk: &mut Walk) -> anyhow::Result<()> {
         reset_by_time,
         redrive,
         publish_delayed,
+        take_back,
+        watch_a_topic,
         edit_topic,
         meet_script,
         see_the_overview,

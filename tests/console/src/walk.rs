@@ -34,7 +34,8 @@ pub enum At<'a> {
 }
 
 impl At<'_> {
-    fn locator(&self) -> Locator<'_> {
+    /// As the driver has it.
+    pub fn locator(&self) -> Locator<'_> {
         match self {
             At::Css(css) => Locator::Css(css),
             At::Path(path) => Locator::XPath(path),

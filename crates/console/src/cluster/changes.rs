@@ -266,6 +266,7 @@ impl Cluster {
     pub async fn send(&self, message: &Message) -> Result<Sent, SendError> {
         let sent = self.producer.send(message).await;
         self.holdings.forget();
+        self.scheduled.forget();
         sent
     }
 

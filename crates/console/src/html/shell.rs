@@ -100,6 +100,7 @@ fn rail(viewer: &Viewer, here: Section) -> Markup {
         (Section::Groups, &["groups"], language.groups(), ICON_GROUPS),
         (Section::Messages, &["messages"], language.messages(), ICON_MESSAGES),
         (Section::DeadLetters, &["dead-letters"], language.dead_letters(), ICON_DEAD),
+        (Section::Scheduled, &["scheduled"], language.scheduled(), ICON_SCHEDULED),
         (Section::Clients, &["clients"], language.clients(), ICON_CLIENTS),
         (Section::Cluster, &["cluster"], language.cluster(), ICON_CLUSTER),
         (Section::Doctor, &["doctor"], language.doctor(), ICON_DOCTOR),
@@ -130,6 +131,7 @@ const ICON_OVERVIEW: &str = "M3 11l3-4 3 3 3-6 5 8M3 17h14";
 const ICON_TOPICS: &str = "M3 5h14M3 10h14M3 15h9";
 const ICON_GROUPS: &str = "M7 9a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM2.500 16c0-3 2-4.500 4.500-4.500s4.500 1.500 4.500 4.500M13 4.500a2.300 2.300 0 0 1 0 4.500M14 11.700c2 .3 3.500 1.800 3.500 4.300";
 const ICON_MESSAGES: &str = "M3 5h14v10H3zM3 5.500l7 5.500 7-5.500";
+const ICON_SCHEDULED: &str = "M10 3a7 7 0 1 0 0 14a7 7 0 1 0 0-14M10 6v4l3 2";
 const ICON_DEAD: &str = "M4 7h12l-1 10H5zM3 7h14M8 7V4h4v3M8.500 10v4M11.500 10v4";
 const ICON_CLIENTS: &str = "M3 4h14v9H3zM7 17h6M10 13v4";
 const ICON_CLUSTER: &str = "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.01M6 13.500h.01";
@@ -198,7 +200,7 @@ fn noticed(viewer: &Viewer, notice: &Notice) -> Markup {
             @if !notice.lines.is_empty() {
                 ul { @for (good, line) in &notice.lines { li { (state(if *good { Tone::Good } else { Tone::Bad }, line)) } } }
             }
-            @if let Some(undo) = &notice.undo { p { a.button href=(undo) { (viewer.language.undo()) } } }
+            @if let Some((text, to)) = &notice.undo { p { a.button href=(to) { (text) } } }
         }
     }
 }

@@ -121,7 +121,11 @@ pub async fn send(
             // A message that waits lies in another topic until it is due.
             let is_delayed = message.properties.iter().any(|(name, _)| name == properties::TIMER_DELAY_SEC);
             let to = if is_delayed { app.links.topic(&topic) } else { to };
-            Ok(noticed(&app, &to, Notice::of(sent_text(viewer.language, &sent))))
+            let undo = sent.recall_handle.as_deref().map(|handle| {
+                let to = app.links.with(&["scheduled"], &[("handle", handle)]);
+                (viewer.language.take_back_until_due(), format!("{to}#recall"))
+            });
+            Ok(noticed(&app, &to, Notice { undo, ..Notice::of(sent_text(viewer.language, &sent)) }))
         }
         Err(error) => Ok(publish_page(&viewer, &topic, &Draft::of(&form), Some(&with_causes(&error))).into_response()),
     }

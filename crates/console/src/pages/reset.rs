@@ -186,6 +186,7 @@ pub async fn apply(
     tracing::info!(user = viewer.user, group = name, topic = wish.topic, target = ?wish.target, "group moved from the console");
     let before =
         plan.moves.iter().filter_map(|planned| Some((planned.broker.as_str(), planned.queue_id, planned.old?)));
+    let way = places::way_back(app.links.to(&["groups", &name, "reset"]), &wish.topic, before);
     let is_done = outcomes.iter().all(|outcome| outcome.result.is_ok());
     let text = if is_done { language.reset_done() } else { language.reset_failed() };
     Ok(noticed(
@@ -194,7 +195,7 @@ pub async fn apply(
         Notice {
             headline: fill(text, &[&name, &wish.topic]),
             outcomes,
-            undo: places::way_back(app.links.to(&["groups", &name, "reset"]), &wish.topic, before),
+            undo: way.map(|way| (language.undo(), way)),
             ..Notice::default()
         },
     ))

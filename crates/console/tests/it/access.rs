@@ -2,11 +2,12 @@
 
 use console::AuthMode;
 use protocol::codes::RequestCode;
+use protocol::recall_handle::RecallHandle;
 
 use crate::cluster::{ESCAPED, MESSAGE_ID, PASSWORD, Scene};
 
 /// Every form that changes something.
-const FORMS: [&str; 14] = [
+const FORMS: [&str; 15] = [
     "/topics/new",
     "/topics/orders/edit",
     "/topics/orders/delete",
@@ -16,6 +17,7 @@ const FORMS: [&str; 14] = [
     "/groups/workers/delete",
     "/groups/workers/reset",
     "/dead-letters/workers",
+    "/scheduled/recall",
     "/brokers/broker-a/0/settings/fileReservedTime",
     "/settings/users",
     "/settings/users/admin/remove",
@@ -24,11 +26,12 @@ const FORMS: [&str; 14] = [
 ];
 
 /// Requests that change something.
-const CHANGES: [RequestCode; 7] = [
+const CHANGES: [RequestCode; 8] = [
     RequestCode::UPDATE_AND_CREATE_TOPIC,
     RequestCode::DELETE_TOPIC_IN_BROKER,
     RequestCode::SEND_MESSAGE,
     RequestCode::SEND_MESSAGE_V2,
+    RequestCode::RECALL_MESSAGE,
     RequestCode::UPDATE_BROKER_CONFIG,
     RequestCode::UPDATE_CONSUMER_OFFSET,
     RequestCode::INVOKE_BROKER_TO_RESET_OFFSET,
@@ -283,6 +286,30 @@ fn a_reset_is_taken_back_queue_by_queue() {
     assert_eq!(program.send("PATCH", "/api/v1/groups/workers/offsets", &json, &body).status, 200);
     let bad = r#"{"topic":"orders","to":[{"broker":"broker-a","queue":0,"offset":-1}]}"#;
     assert_eq!(program.send("PATCH", "/api/v1/groups/workers/offsets", &json, bad).status, 400);
+}
+
+#[test]
+fn a_scheduled_message_is_taken_back_where_its_handle_says() {
+    let scene = usual();
+    let mut admin = scene.admin();
+    admin.get("/scheduled").has("4,321").has("broker-a").has(ESCAPED).lacks(">orders<");
+    let handle = |broker: &str, due_ms: i64| {
+        let handle = RecallHandle { topic: "orders".into(), broker: broker.into(), due_ms, unique_id: "7F01".into() };
+        handle.to_string()
+    };
+    let known = handle("broker-a", 1_796_000_000_000);
+    admin.get(&format!("/scheduled?handle={known}")).has("7F01").has("2026-11-30");
+    let page = admin.submit("/scheduled", "/scheduled/recall", &[("handle", &known)]);
+    admin.get(page.header("location").unwrap()).has("Message 7F01 of topic orders was taken back.");
+    let (asked, _) = scene.last(RequestCode::RECALL_MESSAGE).unwrap();
+    assert_eq!((asked["topic"].as_str(), asked["recallHandle"].as_str()), ("orders", &*known));
+    admin.get("/activity").has("message.recall");
+    let page = admin.submit("/scheduled", "/scheduled/recall", &[("handle", &handle("broker-z", 0))]);
+    admin.get(page.header("location").unwrap()).has("no master of `broker-z` is registered");
+    assert_eq!(admin.submit("/scheduled", "/scheduled/recall", &[("handle", "djE=")]).status, 400);
+    assert_eq!(admin.get(&format!("/scheduled?handle={}", handle("broker-a", i64::MAX))).status, 200);
+    assert_eq!(scene.browser().submit("/scheduled", "/scheduled/recall", &[("handle", &known)]).status, 403);
+    assert_eq!(scene.count(RequestCode::RECALL_MESSAGE), 1);
 }
 
 #[test]

@@ -183,6 +183,9 @@ pub fn usual(asked: Asked) -> Reply {
                 r#"{{"mqTable":{{{queue}:{{"commitOffset":41,"cachedMsgCount":3,"cachedMsgMinOffset":41,"cachedMsgMaxOffset":43,"lastPullTimestamp":1796000000000,"locked":true}}}},"mqPopTable":{{{queue}:{{"waitAckCount":77}}}},"properties":{{"{name}":"{name}"}},"statusTable":{{"{name}":{{"consumeRT":12.5,"consumeOKTPS":2.5}}}},"subscriptionSet":[{{"topic":"orders","subString":"{name}"}}]{stacks}}}"#
             ))
         }
+        RequestCode::GET_TIMER_METRICS => {
+            asked.body(format!(r#"{{"timingCount":{{"{name}":{{"count":4321}},"orders":{{"count":0}}}}}}"#))
+        }
         RequestCode::GET_ALL_PRODUCER_INFO => asked.body(format!(
             r#"{{"data":{{"{name}":[{{"clientId":"{name}","language":"JAVA","remoteIP":"/10.0.0.2:6","version":9}}]}}}}"#
         )),

@@ -9,8 +9,18 @@ use crate::browser::Browser;
 use crate::cluster::{ESCAPED, MESSAGE_ID, SCRIPT, Scene};
 
 /// All pages without parameters in their path.
-const LISTS: [&str; 9] =
-    ["/", "/topics", "/groups", "/messages", "/dead-letters", "/clients", "/cluster", "/doctor", "/settings"];
+const LISTS: [&str; 10] = [
+    "/",
+    "/topics",
+    "/groups",
+    "/messages",
+    "/dead-letters",
+    "/scheduled",
+    "/clients",
+    "/cluster",
+    "/doctor",
+    "/settings",
+];
 
 fn usual() -> Scene {
     Scene::new(|_| None)

@@ -248,7 +248,11 @@ fn a_broker_looks_at_its_file_again_on_a_signal_and_says_what_it_cannot_change()
     let file = conf.display().to_string();
     let mut flags = broker_flags(&folder.path().join("data"), [main, fast]);
     flags.extend(["-c".to_owned(), file]);
-    let mut child = apogee(&strs(&flags)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Under `nohup` the broker would leave the signal alone, as it should.
+    let mut command = vec!["--default-signal=HUP", env!("CARGO_BIN_EXE_apogee")];
+    command.extend(strs(&flags));
+    let command = program(Path::new("env"), &command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = command.unwrap();
     let log = BufReader::new(child.stderr.take().unwrap());
     let lines = BufReader::new(child.stdout.take().unwrap());
     let mut server = Server { child, lines };

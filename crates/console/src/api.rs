@@ -2,11 +2,14 @@
 
 mod audit;
 mod config;
+mod doctor;
 mod etag;
 pub mod export;
+mod members;
 pub mod openapi;
 pub mod operations;
 pub mod read;
+mod scheduled;
 mod tokens;
 pub mod write;
 

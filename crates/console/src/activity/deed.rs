@@ -27,7 +27,7 @@ const LINES_MAX: usize = 100;
 const LEFT_OUT: [&str; 6] = ["form_token", "password", "current", "new", "body", "next"];
 
 /// What each address does. Others are named by method and address.
-const ACTIONS: [(&str, &str, &str); 29] = [
+const ACTIONS: [(&str, &str, &str); 30] = [
     ("POST", "/topics/new", "topic.create"),
     ("POST", "/topics/{topic}/edit", "topic.change"),
     ("POST", "/topics/{topic}/delete", "topic.delete"),
@@ -38,6 +38,7 @@ const ACTIONS: [(&str, &str, &str); 29] = [
     ("POST", "/groups/{group}/reset", "group.reset"),
     ("POST", "/dead-letters/{group}", "deadletter.redeliver"),
     ("POST", "/scheduled/recall", "message.recall"),
+    ("DELETE", "/api/v1/scheduled/{handle}", "message.recall"),
     ("POST", "/brokers/{name}/{id}/settings/{key}", "broker.change"),
     ("POST", "/settings/password", "user.password"),
     ("POST", "/settings/users", "user.put"),

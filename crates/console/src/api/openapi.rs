@@ -25,6 +25,7 @@ fn meaning(name: &str) -> &'static str {
         "id" => "id of the message, by its sender or by its place",
         "cursor" => "`next` of the answer before",
         "dryRun" => "true: tells what would change, and changes nothing",
+        "stacks" => "true: also what its threads do",
         "topics" => "true: also its retries and dead letters",
         "from" => "first time, in milliseconds since 1970",
         "to" => "time before which it ends, in milliseconds since 1970",

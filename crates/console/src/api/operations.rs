@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{delete, get, patch, post};
 
-use super::{audit, config, export, openapi, read, tokens, write};
+use super::{audit, config, doctor, export, members, openapi, read, scheduled, tokens, write};
 use crate::app::App;
 use crate::auth::Role;
 
@@ -103,6 +103,8 @@ operations! {
     get "/api/v1/openapi.json" openapi::document, Guest, ("This document", "本文档"), &[], &[], 200, &["openapi", "info", "paths"], false;
     get "/api/v1/overview" read::overview, Guest, ("Figures of the cluster", "集群概况"), &[], &[], 200, &["brokers", "topics", "groups", "lag", "asOf"], false;
     get "/api/v1/audit" audit::list, Admin, ("What was changed, newest first", "更改记录，最新的在前"), &["user", "action", "q", "result", "from", "to", "limit", "cursor"], &[], 200, &["items", "next"], false;
+    get "/api/v1/nameservers" read::nameservers, Guest, ("Nameservers and the brokers that each knows", "NameServer 及其已知的 Broker"), &[], &[], 200, LIST, false;
+    get "/api/v1/doctor" doctor::checks, Guest, ("What usually goes wrong, looked for", "常见问题检查"), &[], &[], 200, LIST, false;
     get "/api/v1/brokers" read::brokers, Guest, ("Brokers and what they say about themselves", "Broker 及其运行信息"), &[], &[], 200, LIST, false;
     get "/api/v1/brokers/{name}/{id}/config" config::settings, Guest, ("Settings of a broker", "Broker 配置"), &[], &[], 200, &[], true;
     patch "/api/v1/brokers/{name}/{id}/config" config::change_settings, Admin, ("Changes settings of a broker", "修改 Broker 配置"), &["dryRun"], SETTINGS, 200, NODES, true;
@@ -121,7 +123,11 @@ operations! {
     delete "/api/v1/groups/{group}" config::delete_group, Admin, ("Deletes a group", "删除消费组"), &["topics", "dryRun"], &[], 200, NODES, true;
     get "/api/v1/groups/{group}/progress" read::progress, Guest, ("How far a group is, queue by queue", "消费组在各队列的进度"), &[], &[], 200, LIST, false;
     patch "/api/v1/groups/{group}/offsets" write::reset, Operator, ("Moves a group in a topic: earliest, latest, milliseconds since 1970, or places ({broker, queue, offset} each)", "重置消费位点：earliest、latest、毫秒时间戳，或位置列表（{broker, queue, offset}）"), &["dryRun"], MOVE, 200, NODES, true;
-    get "/api/v1/groups/{group}/clients" read::clients, Guest, ("Who is connected", "在线客户端"), &[], &[], 200, LIST, false;
+    get "/api/v1/groups/{group}/clients" members::clients, Guest, ("Who is connected", "在线客户端"), &[], &[], 200, LIST, false;
+    get "/api/v1/groups/{group}/clients/{client}/running-info" members::running_info, Viewer, ("What a member tells about itself; stacks take the role operator", "消费者运行信息；线程栈需要 operator 角色"), &["stacks"], &[], 200, &["queues", "popQueues", "rates", "subscriptions", "properties", "own", "stacks"], false;
+    get "/api/v1/dlq" read::dead_letters, Guest, ("Groups that gave messages up", "死信消费组列表"), &["limit", "cursor"], &[], 200, LIST, false;
+    get "/api/v1/scheduled" scheduled::list, Guest, ("Messages that wait for their time, by topic", "等待投递的定时消息（按主题）"), &[], &[], 200, LIST, false;
+    delete "/api/v1/scheduled/{handle}" scheduled::recall, Operator, ("Takes a message back by its recall handle", "按撤回句柄撤回消息"), &[], &[], 200, NODES, false;
     get "/api/v1/console/tokens" tokens::list, Viewer, ("One's own tokens; all, for admins", "自己的令牌；管理员可见全部"), &[], &[], 200, &["items", "next", "total"], false;
     post "/api/v1/console/tokens" tokens::create, Viewer, ("Makes a token, told once; takes name and password", "创建令牌，仅显示一次；需要用户名和密码"), &[], TOKEN, 201, &["id", "note", "user", "role", "madeAt", "expiresAt", "token"], false;
     delete "/api/v1/console/tokens/{id}" tokens::delete, Viewer, ("Revokes a token", "吊销令牌"), &[], &[], 204, &[], false;

@@ -1,6 +1,7 @@
 //! What the API tells. Numbers that may not fit a double are texts; what is not known is null; who did not answer is
 //! named in `errors`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use super::etag;
 use crate::app::App;
 use crate::auth::Role;
-use crate::cluster::brokers::Runtime;
+use crate::cluster::brokers::{BrokerAt, Runtime};
 use crate::cluster::catalog::{Group, Topic, TopicKind};
 use crate::cluster::consumption::Progress;
 use crate::cluster::messages::{Cursor, Filter, Range};
@@ -50,7 +51,7 @@ pub fn errors(silent: &[Silent]) -> Vec<Value> {
 }
 
 /// A list: items, where to go on, how many there are, and who is missing.
-fn list(items: Vec<Value>, next: Option<&str>, total: usize, asked_ms: i64, missing: &[Silent]) -> Response {
+pub fn list(items: Vec<Value>, next: Option<&str>, total: usize, asked_ms: i64, missing: &[Silent]) -> Response {
     answer(&json!({
         "items": items, "next": next, "total": total, "asOf": asked_ms, "partial": !missing.is_empty(), "errors": errors(missing),
     }))
@@ -122,6 +123,46 @@ pub async fn brokers(State(app): State<Arc<App>>, Params(params): Params) -> Res
         .collect();
     let total = items.len();
     Ok(list(items, None, total, brokers.asked_ms, &brokers.silent))
+}
+
+/// `GET /api/v1/nameservers`
+pub async fn nameservers(State(app): State<Arc<App>>, Params(params): Params) -> Result<Response, PageError> {
+    params.only(&[])?;
+    let brokers = app.cluster.brokers().await;
+    let named = |at: &BrokerAt| json!({ "name": at.name, "id": at.id, "cluster": at.cluster, "address": at.address });
+    let items: Vec<Value> = brokers
+        .nameservers
+        .iter()
+        .map(|view| {
+            let known = view.brokers.as_ref().ok();
+            // What this one lacks and another one knows.
+            let missing: Vec<Value> = brokers.missing_at(view).into_iter().map(named).collect();
+            json!({
+                "address": view.address, "answers": known.is_some(),
+                "brokers": known.map(|known| known.iter().map(named).collect::<Vec<_>>()), "missing": missing,
+            })
+        })
+        .collect();
+    let total = items.len();
+    Ok(list(items, None, total, brokers.asked_ms, &brokers.silent))
+}
+
+/// `GET /api/v1/dlq`
+pub async fn dead_letters(State(app): State<Arc<App>>, Params(params): Params) -> Result<Response, PageError> {
+    params.only(&["limit", "cursor"])?;
+    let catalog = app.cluster.catalog().await;
+    let topics: BTreeMap<String, &str> =
+        catalog.dead_letter_topics().map(|(group, topic)| (group.to_owned(), topic.name.as_str())).collect();
+    let (rows, next) = window(topics.iter(), &params)?;
+    let asking = rows.iter().map(async |(group, topic)| {
+        let holdings = app.cluster.holdings(topic).await;
+        json!({
+            "group": group, "topic": topic, "messages": holdings.messages().map(|count| count.to_string()),
+            "lastStoredAt": holdings.last_stored_ms(),
+        })
+    });
+    let items = futures_util::future::join_all(asking).await;
+    Ok(list(items, next, topics.len(), catalog.asked_ms, &catalog.silent))
 }
 
 /// A topic as the API tells it.
@@ -334,25 +375,4 @@ pub async fn progress(
         .collect();
     let total = items.len();
     Ok(list(items, None, total, progress.asked_ms, &progress.silent))
-}
-
-/// `GET /api/v1/groups/{group}/clients`
-pub async fn clients(
-    State(app): State<Arc<App>>,
-    viewer: Viewer,
-    Path(name): Path<String>,
-    Params(params): Params,
-) -> Result<Response, PageError> {
-    params.only(&[])?;
-    group_of(&viewer, &*app.cluster.catalog().await, &name)?;
-    let members = app.cluster.members(&name).await;
-    let items: Vec<Value> = members
-        .members
-        .values()
-        .map(|member| {
-            json!({ "id": member.id, "address": member.address, "language": member.language, "version": member.version, "brokers": member.brokers })
-        })
-        .collect();
-    let total = items.len();
-    Ok(list(items, None, total, clock::now_ms(), &members.silent))
 }

@@ -8,11 +8,13 @@ use client::clock;
 use maud::{Markup, html};
 
 use crate::app::App;
+use crate::cluster::Cluster;
 use crate::cluster::brokers::Brokers;
 use crate::cluster::catalog::TopicKind;
 use crate::cluster::consumption::{Consumption, Membership};
 use crate::cluster::series::Figure;
 use crate::cluster::topics::{Readers, TopicHoldings};
+use crate::cluster::why::Silent;
 use crate::html::{Tone, copyable, head, nothing, state};
 use crate::input::Params;
 use crate::language::{Language, fill};
@@ -39,16 +41,17 @@ const DEAD_NEW_MS: i64 = 3_600_000;
 
 /// What a check says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Check {
-    what: &'static str,
+pub struct Check {
+    /// What was looked for.
+    pub what: &'static str,
     /// Found something broken.
     is_bad: bool,
     /// What was found.
-    evidence: Vec<String>,
+    pub evidence: Vec<String>,
     /// What was not looked at, or not told.
-    gaps: Vec<String>,
+    pub gaps: Vec<String>,
     /// The next command to run when something was found.
-    next: String,
+    pub next: String,
 }
 
 impl Check {
@@ -56,7 +59,8 @@ impl Check {
         Check { what, next: next.into(), ..Check::default() }
     }
 
-    fn tone(&self) -> Tone {
+    /// How bad it is.
+    pub fn tone(&self) -> Tone {
         match (self.evidence.is_empty(), self.is_bad, self.gaps.is_empty()) {
             (false, true, _) => Tone::Bad,
             (false, false, _) => Tone::Warning,
@@ -66,11 +70,31 @@ impl Check {
     }
 }
 
+/// What all checks say.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The checks.
+    pub checks: Vec<Check>,
+    /// When brokers were asked, in milliseconds since 1970.
+    pub asked_ms: i64,
+    /// Who did not answer.
+    pub silent: Vec<Silent>,
+}
+
 /// `GET /doctor`
 pub async fn page(State(app): State<Arc<App>>, viewer: Viewer, Params(params): Params) -> Result<Page, PageError> {
     params.only(&[])?;
     let language = viewer.language;
-    let cluster = &app.cluster;
+    let examined = examine(&app.cluster, language).await;
+    Ok(Page::new(Section::Doctor, language.doctor())
+        .asked_at(examined.asked_ms)
+        .without(&examined.silent)
+        .still(head(html! { (language.doctor()) }, html! { (language.doctor_about()) }, nothing()))
+        .live("doctor", list(&viewer, &examined.checks)))
+}
+
+/// Looks at everything.
+pub async fn examine(cluster: &Cluster, language: Language) -> Examined {
     let (brokers, catalog, consumption) = tokio::join!(cluster.brokers(), cluster.catalog(), cluster.consumption());
     let groups: Vec<&str> =
         catalog.groups.values().filter(|group| !group.is_system).map(|group| group.name.as_str()).collect();
@@ -93,7 +117,7 @@ pub async fn page(State(app): State<Arc<App>>, viewer: Viewer, Params(params): P
         futures_util::future::join_all(reads),
     );
     let points = |group: &str| cluster.series.points(&Figure::LagOf(group.to_owned()));
-    let checks = [
+    let checks = vec![
         nodes(language, &brokers),
         nameservers(language, &brokers),
         addresses(language, &brokers),
@@ -104,13 +128,13 @@ pub async fn page(State(app): State<Arc<App>>, viewer: Viewer, Params(params): P
         dead_letters(language, dead.len(), &letters, clock::now_ms()),
         unread(language, topics.len(), &reads),
     ];
-    Ok(Page::new(Section::Doctor, language.doctor())
-        .asked_at(brokers.asked_ms)
-        .without(&brokers.silent)
-        .without(&catalog.silent)
-        .without(&consumption.silent)
-        .still(head(html! { (language.doctor()) }, html! { (language.doctor_about()) }, nothing()))
-        .live("doctor", list(&viewer, &checks)))
+    let mut silent: Vec<Silent> = Vec::new();
+    for one in [&brokers.silent, &catalog.silent, &consumption.silent].into_iter().flatten() {
+        if !silent.iter().any(|known| known.node == one.node) {
+            silent.push(one.clone());
+        }
+    }
+    Examined { checks, asked_ms: brokers.asked_ms, silent }
 }
 
 fn list(viewer: &Viewer, checks: &[Check]) -> Markup {

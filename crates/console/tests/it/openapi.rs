@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 use crate::browser::{Browser, Page};
 use crate::cluster::{MESSAGE_ID, Scene};
 
+/// `v1 orders broker-a 1796000000000 7F01`.
+const HANDLE: &str = "djEgb3JkZXJzIGJyb2tlci1hIDE3OTYwMDAwMDAwMDAgN0YwMQ==";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 fn document(scene: &Scene) -> Value {
@@ -30,7 +32,8 @@ fn ask(admin: &mut Browser, method: &str, path: &str, body: &Value) -> Page {
 
 fn address(admin: &mut Browser, path: &str) -> String {
     let path = path.replace("{topic}/{id}", &format!("orders/{MESSAGE_ID}")).replace("{name}/{id}", "broker-a/0");
-    let path = path.replace("{topic}", "orders").replace("{group}", "workers");
+    let path = path.replace("{topic}", "orders").replace("{group}", "workers").replace("{handle}", HANDLE);
+    let path = path.replace("{client}", "%3Cscript%3Ealert(1)%3C%2Fscript%3E");
     if !path.contains("{id}") {
         return path;
     }

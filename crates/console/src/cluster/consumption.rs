@@ -247,7 +247,10 @@ impl Cluster {
             return Err(Why::Unreachable(format!("no master of {} is registered", member.brokers.join(", "))));
         };
         let asking = self.admin.running_info(&at.address, group, &member.id, stacks);
-        self.reach.ask_patiently(&at.address, asking).await
+        // It is the client that does not know the question; brokers pass its answer on.
+        let unknown = || Why::Garbled("this client does not tell anything about itself".to_owned());
+        let told = self.reach.ask_patiently(&at.address, asking).await;
+        told.map_err(|why| if why == Why::Unsupported { unknown() } else { why })
     }
 
     pub(super) async fn fetch_producers(&self, brokers: &Brokers) -> Producers {

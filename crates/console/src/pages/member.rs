@@ -12,7 +12,7 @@ use protocol::bodies::running_info::{ConsumeStatus, ConsumerRunningInfo, PopProc
 use super::groups::group_of;
 use crate::app::App;
 use crate::auth::Role;
-use crate::html::{action, ago, chip, crumb, empty, head};
+use crate::html::{action, ago, chip, crumb, empty, head, known};
 use crate::input::Params;
 use crate::language::{Language, fill};
 use crate::page::{Page, PageError, Section};
@@ -117,7 +117,7 @@ fn pulled(viewer: &Viewer, queues: &[(MessageQueue, ProcessQueueInfo)]) -> Marku
                     @for (queue, state) in sorted {
                         tr {
                             (place(viewer, queue))
-                            td.number { (state.commit_offset) }
+                            td.number { (known((0 <= state.commit_offset).then_some(state.commit_offset), language.no_offset_yet())) }
                             td.number {
                                 (show::count(state.cached_msg_count.into()))
                                 @if 0 < state.cached_msg_count { " " span.faint { "(" (state.cached_msg_min_offset) "–" (state.cached_msg_max_offset) ")" } }

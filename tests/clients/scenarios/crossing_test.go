@@ -93,7 +93,7 @@ func crossDelays(t *testing.T, sender, receiver client) {
 	checkTime(t, delivered, due)
 	checkCrossed(t, receiver, delivered, message, sent)
 	if sender.remoting {
-		before := time.Now()
+		before := nowMs()
 		send(t, producer, actor.Message{Topic: topic, Body: []byte("of a level"), DelayLevel: 1})
 		delivered := received.awaitText(t, soon, "of a level", 1)
 		if delivered.At().Before(before.Add(time.Second)) {

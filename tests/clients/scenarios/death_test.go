@@ -18,7 +18,7 @@ func TestTheMessagesOfADeadSimpleConsumerComeBack(t *testing.T) {
 		sendTexts(t, newProducer(t, play(t, who), topic), topic, texts...)
 		victim := playAlone(t, who, shared)
 		consumer := newSimple(t, who, victim, group, all(topic))
-		asked := time.Now()
+		asked := nowMs()
 		receive(t, consumer, len(texts), 2*invisible, soon)
 		victim.Kill()
 

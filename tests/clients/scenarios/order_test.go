@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"apogee.test/clients/scenarios/actor"
 )
@@ -66,7 +65,7 @@ func TestAnUnfinishedBatchHoldsBackItsMessageGroup(t *testing.T) {
 			send(t, producer, actor.Message{Topic: topic, Body: []byte(text), Group: "only"})
 		}
 		one, two := newSimple(t, who, by, group, all(topic)), newSimple(t, who, by, group, all(topic))
-		asked := time.Now()
+		asked := nowMs()
 		messages := receive(t, one, 1, 2*invisible, soon)
 		if messages[0].Text() != "first" {
 			t.Fatalf("received %s", describe(messages))

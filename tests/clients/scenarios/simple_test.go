@@ -15,7 +15,7 @@ func TestWhatIsNotAcknowledgedComesBackWhenItsTimeIsOver(t *testing.T) {
 		consumer := newSimple(t, who, by, group, all(topic))
 		sendTexts(t, newProducer(t, by, topic), topic, "acknowledged", "forgotten")
 
-		first, asked := map[string]actor.Message{}, time.Now()
+		first, asked := map[string]actor.Message{}, nowMs()
 		for _, message := range receive(t, consumer, 2, invisible, soon) {
 			first[message.Text()] = message
 		}
@@ -43,7 +43,7 @@ func TestTheInvisibleTimeCanBeChanged(t *testing.T) {
 		}{{"shorter", time.Minute, shorter}, {"longer", invisible, longer}} {
 			sendTexts(t, producer, topic, change.text)
 			received := receive(t, consumer, 1, change.first, soon)[0]
-			before := time.Now()
+			before := nowMs()
 			if err := consumer.ChangeInvisible(received, change.changed); err != nil {
 				t.Fatal(err)
 			}

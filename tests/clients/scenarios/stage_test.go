@@ -352,6 +352,12 @@ func (i *inbox) awaitText(t *testing.T, within time.Duration, text string, attem
 	return found
 }
 
+// nowMs is now as servers and messages tell it: the millisecond that has begun. What is counted from a later part of
+// it seems to end too early.
+func nowMs() time.Time {
+	return time.Now().Truncate(time.Millisecond)
+}
+
 // checkTime complains of messages that come before their time or long after it.
 func checkTime(t *testing.T, message actor.Message, due time.Time) {
 	t.Helper()

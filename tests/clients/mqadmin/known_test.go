@@ -58,11 +58,6 @@ var knownDifferencesTable = []knownDifference{
 		reason: "whether a message passes the filter of the group is shown",
 	},
 	{
-		command: "consumeMessage -n " + recordedNameserver + " -t MqTopicA -g",
-		line:    `[-+] (The older N message of the N queue will be provided|Consume ok|MSGID: .*)`,
-		reason:  "hangs on the queue that the tool's first message went to", sometimes: true,
-	},
-	{
 		command: "queryMsgByUniqueKey", line: `[-+] MessageTrack .*CG_admin_order.*`,
 		reason: "a moment ago the message was sent again: consumers may not have it yet", sometimes: true,
 	},

@@ -78,6 +78,8 @@ func arguments(command string, server *cluster.Cluster, first sentFirst) []strin
 		recordedBroker, server.Broker,
 		"7F000001000051AF000000000001AC80", first.OffsetID,
 		"FD00000000000000000000000000000234E74E0E2F2A7C9F259D0000", first.UniqueID,
+		// The tool takes a queue by chance, and what follows shows which: the one that it was when this was recorded.
+		"-k mk -c TagM", "-k mk -c TagM -b broker-a -i 3",
 		"-i 2 -o 17", "-i "+first.Queue+" -o "+first.Offset,
 		"-s 1795582307470", "-s "+milliseconds(10*time.Second),
 		"-b 1795582309470 -e 1795582317470", "-b "+milliseconds(10*time.Second)+" -e "+milliseconds(0),

@@ -89,6 +89,7 @@ async fn watched(app: &Arc<App>, viewer: &Viewer, request: Request, next: Next) 
     let (app, viewer) = (app.clone(), viewer.clone());
     // A token that is shown once is not kept in order to be shown again.
     let has_key = request.headers().contains_key(idempotency::KEY)
+        && !request.method().is_safe()
         && way.route.starts_with("/api/")
         && way.route != "/api/v1/console/tokens"
         && viewer.may(Role::Operator);

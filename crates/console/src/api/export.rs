@@ -195,6 +195,7 @@ impl Export {
         let why = match (has_more, has_room) {
             (false, _) if missing.is_empty() => None,
             (false, _) => Some("not everybody answered".to_owned()),
+            (true, true) if !missing.is_empty() => Some("not everybody answered".to_owned()),
             (true, true) => Some(format!("{LOOKED_AT_MAX} messages were looked at")),
             (true, false) if self.exported < self.limit => Some(format!("{BYTES_MAX} bytes are the most")),
             (true, false) => Some(format!("the limit is {} messages", self.limit)),

@@ -1,5 +1,8 @@
 //! Messages as files.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use client::stand_in::{Asked, Reply};
 use protocol::codes::RequestCode;
 use protocol::record::{self, NewRecord};
@@ -203,4 +206,44 @@ fn what_a_broker_does_not_tell_makes_an_export_incomplete() {
     let (found, summary) = exported(&scene, "");
     assert_eq!((found.len(), &summary["complete"]), (all().len(), &false.into()));
     assert_eq!(summary["errors"][0]["node"], "broker-b", "{summary}");
+    // Who went on from there would take the queues of the silent broker for read.
+    let (_, summary) = exported(&scene, "?limit=5");
+    assert_eq!((&summary["complete"], &summary["next"]), (&false.into(), &Value::Null), "{summary}");
+}
+
+#[test]
+fn a_broker_that_falls_silent_in_the_middle_is_read_on_by_the_next_export() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refusing = refuses.clone();
+    let scene = Scene::answering(
+        "",
+        |_| {},
+        move |asked| {
+            let is_late = asked.code == RequestCode::PULL_MESSAGE && asked.field("queueOffset") == "20";
+            if is_late && refusing.load(Ordering::Relaxed) { asked.with(&[]).and_code(1) } else { answer(asked) }
+        },
+    );
+    let (first, summary) = exported(&scene, "");
+    assert_eq!(summary["complete"], false, "{summary}");
+    let next = summary["next"].as_str().unwrap();
+    refuses.store(false, Ordering::Relaxed);
+    let (rest, summary) = exported(&scene, &format!("?cursor={next}"));
+    assert_eq!(summary["complete"], true, "{summary}");
+    let mut found: Vec<_> = first.into_iter().chain(rest).collect();
+    found.sort_unstable();
+    let mut expected = all();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn an_export_is_not_kept_to_be_repeated() {
+    let scene = scene();
+    let mut admin = scene.admin();
+    for _ in 0..2 {
+        let page = admin.send("GET", PATH, &[("idempotency-key", "k")], "");
+        assert_eq!((page.status, page.header("idempotency-replayed")), (200, None));
+        assert!(page.text.contains("\"complete\":true"), "{}", page.text);
+    }
+    assert_eq!(scene.count(RequestCode::PULL_MESSAGE) % 2, 0);
 }

@@ -31,6 +31,8 @@ pub struct Reading {
     filter: Filter,
     order: Order,
     queues: Vec<QueueReading>,
+    /// Some queues are not among them, for nobody told where they begin.
+    lacks_queues: bool,
     /// In their order.
     ready: VecDeque<StoredMessage>,
 }
@@ -42,11 +44,23 @@ struct QueueReading {
     left: std::ops::Range<i64>,
     /// In the order of the reading.
     hits: VecDeque<StoredMessage>,
+    /// Its broker did not answer: another reading may have what is left.
+    gave_up: bool,
+}
+
+impl QueueReading {
+    fn is_dry(&self) -> bool {
+        self.hits.is_empty() && !self.left.is_empty() && !self.gave_up
+    }
 }
 
 impl Reading {
     /// Where another reading goes on after the messages that this one gave; `None` when all were given.
     pub fn cursor(&self) -> Option<Cursor> {
+        // What a cursor does not name counts as read.
+        if self.lacks_queues {
+            return None;
+        }
         let places = self.queues.iter().filter_map(|reading| {
             let (broker, queue_id) = (&reading.queue.broker, reading.queue.queue_id);
             let is_own =
@@ -72,8 +86,7 @@ impl Reading {
 
     /// Makes those messages ready before which none of another queue can come any more.
     fn sort(&mut self) {
-        let is_known = |reading: &QueueReading| !reading.hits.is_empty() || reading.left.is_empty();
-        while self.queues.iter().all(is_known) {
+        while !self.queues.iter().any(QueueReading::is_dry) {
             let time =
                 |reading: &QueueReading| reading.hits.front().map_or(0, |message| message.received.store_timestamp_ms);
             let full = self.queues.iter_mut().filter(|reading| !reading.hits.is_empty());
@@ -116,6 +129,7 @@ impl Cluster {
             filter,
             order,
             queues: Vec::new(),
+            lacks_queues: false,
             ready: VecDeque::new(),
         };
         for (queue, offsets) in asked {
@@ -134,8 +148,9 @@ impl Cluster {
                     Order::Newest => left.end = left.end.min(place),
                 }
             }
-            reading.queues.push(QueueReading { queue: queue.clone(), left, hits: VecDeque::new() });
+            reading.queues.push(QueueReading { queue: queue.clone(), left, hits: VecDeque::new(), gave_up: false });
         }
+        reading.lacks_queues = !reading.missing.is_empty();
         reading
     }
 
@@ -145,13 +160,12 @@ impl Cluster {
             if let Some(message) = reading.ready.pop_front() {
                 return Some(message);
             }
-            let is_dry = |queue: &QueueReading| queue.hits.is_empty() && !queue.left.is_empty();
-            if looked_at_max <= reading.looked_at || !reading.queues.iter().any(is_dry) {
+            if looked_at_max <= reading.looked_at || !reading.queues.iter().any(QueueReading::is_dry) {
                 return None;
             }
             let (topic, order) = (reading.topic.as_str(), reading.order);
             let tags = reading.filter.tag.as_deref().unwrap_or("*");
-            let dry = reading.queues.iter().enumerate().filter(|(_, queue)| is_dry(queue));
+            let dry = reading.queues.iter().enumerate().filter(|(_, queue)| queue.is_dry());
             let pulling = dry.map(async |(at, queue)| {
                 (at, self.pull_some(topic, &queue.queue, queue.left.clone(), order, tags).await)
             });
@@ -166,7 +180,7 @@ impl Cluster {
                     }
                     Err(why) => {
                         let broker = reading.queues[at].queue.broker.clone();
-                        reading.queues[at].left = 0..0;
+                        reading.queues[at].gave_up = true;
                         reading.note(&broker, why);
                     }
                 }

@@ -57,7 +57,7 @@ struct NewMessage {
     properties: std::collections::BTreeMap<String, String>,
 }
 
-/// Where a group is to be moved: `earliest`, `latest`, or milliseconds since 1970.
+/// Where a group is to be moved: `earliest`, `latest`, milliseconds since 1970, or places.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Move {
@@ -91,15 +91,14 @@ pub fn is_dry_run(viewer: &Viewer, params: &Values) -> Result<bool, PageError> {
     Ok(is_dry_run)
 }
 
+fn node_value(outcome: &Outcome) -> Value {
+    let error = outcome.result.as_ref().err().map(ToString::to_string);
+    json!({ "node": outcome.node, "done": error.is_none(), "error": error })
+}
+
 /// What came of a change: 200 where all went well, 207 where some nodes refused, 502 where all did.
 pub fn outcome(outcomes: &[Outcome]) -> Response {
-    let nodes: Vec<Value> = outcomes
-        .iter()
-        .map(|outcome| {
-            let error = outcome.result.as_ref().err().map(ToString::to_string);
-            json!({ "node": outcome.node, "done": error.is_none(), "error": error })
-        })
-        .collect();
+    let nodes: Vec<Value> = outcomes.iter().map(node_value).collect();
     let done = outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
     let status = match done {
         0 => StatusCode::BAD_GATEWAY,
@@ -233,7 +232,11 @@ pub async fn reset(
         Value::Number(number) if number.as_i64().is_some_and(|time_ms| 0 < time_ms) => {
             Target::Time(number.as_i64().unwrap_or_default())
         }
-        Value::Array(places) => Target::Places(places.iter().map(place).collect::<Result<_, _>>()?),
+        Value::Array(places) => {
+            // Where a group stood nowhere, there is no way back.
+            let places = places.iter().filter(|place| place.get("offset") != Some(&Value::Null));
+            Target::Places(places.map(place).collect::<Result<_, _>>()?)
+        }
         other => {
             let expected = "expected \"earliest\", \"latest\", milliseconds since 1970 or places";
             return Err(PageError::BadRequest(format!("`to` is {other}; {expected}")));
@@ -256,11 +259,14 @@ pub async fn reset(
             })
             .collect();
         let tag = etag::of(&places);
-        let told = json!({ "dryRun": true, "online": plan.is_online, "moves": moves, "etag": tag });
+        let troubles: Vec<Value> = plan.troubles.iter().map(node_value).collect();
+        let told = json!({ "dryRun": true, "online": plan.is_online, "moves": moves, "nodes": troubles, "etag": tag });
         return Ok(etag::with(answer(&told), &tag));
     }
     viewer.deed.before(offsets_before(&plan));
     viewer.deed.after(json!({ "topic": wish.topic, "to": wish.to }));
     tracing::info!(user = viewer.user, group, topic = wish.topic, target = ?target, "group moved by the API");
-    Ok(outcome(&app.cluster.reset(&group, &wish.topic, &target, &plan).await))
+    let mut outcomes = app.cluster.reset(&group, &wish.topic, &target, &plan).await;
+    outcomes.extend(plan.troubles);
+    Ok(outcome(&outcomes))
 }

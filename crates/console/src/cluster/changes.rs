@@ -51,11 +51,13 @@ impl Target {
     /// Requests 222 that lead there, for one broker: one of all queues, or one of each queue that is to move. A time
     /// before everything means the first message.
     fn requests<'a>(&self, group: &'a str, topic: &'a str, moves: &[&PlannedMove]) -> Vec<ResetOffset<'a>> {
-        let request = |timestamp, queue_id, offset| ResetOffset {
+        let request = |timestamp, queue_id, offset: Option<i64>| ResetOffset {
             topic: Cow::Borrowed(topic),
             group: Cow::Borrowed(group),
             timestamp,
-            is_force: true,
+            // Brokers that leave it to their clients see neither queue nor offset: there, everything is read again, and
+            // nothing passed over.
+            is_force: offset.is_none(),
             queue_id,
             offset,
         };
@@ -65,7 +67,7 @@ impl Target {
             Target::Time(time_ms) => vec![request(*time_ms, None, None)],
             Target::Places(_) => {
                 let moves = moves.iter();
-                moves.map(|planned| request(-1, Some(planned.queue_id), Some(planned.new))).collect()
+                moves.map(|planned| request(0, Some(planned.queue_id), Some(planned.new))).collect()
             }
         }
     }
@@ -208,6 +210,14 @@ impl Cluster {
                 }),
                 Err(why) => plan.troubles.push(Outcome { node: queue.broker.clone(), result: Err(why) }),
             }
+        }
+        if let Target::Places(places) = target {
+            let is_gone =
+                |place: &&Place| !holdings.queues.iter().any(|queue| place.is_in(&queue.broker, queue.queue_id));
+            plan.troubles.extend(places.iter().filter(is_gone).map(|place| Outcome {
+                node: place.broker.clone(),
+                result: Err(Why::Garbled(format!("there is no queue {} of `{topic}` now", place.queue_id))),
+            }));
         }
         for silent in holdings.silent.iter().chain(&holdings.refusals) {
             plan.troubles.push(Outcome { node: silent.node.clone(), result: Err(silent.why.clone()) });

@@ -284,6 +284,16 @@ fn a_reset_is_taken_back_queue_by_queue() {
     let mut program = scene.browser();
     let body = format!(r#"{{"topic":"orders","to":[{{"broker":"broker-a","queue":0,"offset":{before}}}]}}"#);
     assert_eq!(program.send("PATCH", "/api/v1/groups/workers/offsets", &json, &body).status, 200);
+    // Queues where it stood nowhere stay; what is gone is named, and the rest is moved.
+    let body = format!(
+        r#"{{"topic":"orders","to":[{{"broker":"broker-a","queue":0,"offset":{before}}},{{"broker":"broker-a","queue":1,"offset":null}},{{"broker":"broker-z","queue":5,"offset":3}}]}}"#
+    );
+    let partly = program.send("PATCH", "/api/v1/groups/workers/offsets", &json, &body);
+    assert_eq!(partly.status, 207);
+    partly.has("there is no queue 5 of `orders` now");
+    let (asked, _) = scene.last(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET).unwrap();
+    // A broker that knows neither queue nor offset must pass nothing over.
+    assert_eq!((asked["timestamp"].as_str(), asked["isForce"].as_str()), ("0", "false"));
     let bad = r#"{"topic":"orders","to":[{"broker":"broker-a","queue":0,"offset":-1}]}"#;
     assert_eq!(program.send("PATCH", "/api/v1/groups/workers/offsets", &json, bad).status, 400);
 }

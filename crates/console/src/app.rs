@@ -54,6 +54,8 @@ pub struct App {
     pub stop: CancellationToken,
     /// What forms of people without a session carry.
     guest_form_token: String,
+    /// What the form tokens of people are made with whom a proxy names. Never sent.
+    form_secret: String,
     started: Instant,
     users: Mutex<Users>,
     tokens: Mutex<Tokens>,
@@ -114,6 +116,7 @@ impl App {
             metrics,
             stop,
             guest_form_token: random_text()?,
+            form_secret: random_text()?,
             started: Instant::now(),
             users: Mutex::new(users),
             tokens: Mutex::new(tokens),
@@ -132,6 +135,11 @@ impl App {
     /// What forms of people without a session carry.
     pub fn guest_form_token(&self) -> &str {
         &self.guest_form_token
+    }
+
+    /// What the form tokens of people are made with whom a proxy names. Never sent.
+    pub fn form_secret(&self) -> &str {
+        &self.form_secret
     }
 
     /// Who may log in.

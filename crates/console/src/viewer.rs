@@ -109,8 +109,9 @@ impl Viewer {
     /// The viewer whom a proxy named, instead of whom the browser's cookie names.
     pub fn signed_on(self, app: &App, named: SignedOn) -> Viewer {
         let without_login = if app.auth == AuthMode::Off { Role::Admin } else { Role::Guest };
-        // Everybody gets the form token of guests; with it alone another site could send forms for this user.
-        match tokens::hash(app.guest_form_token(), &named.user) {
+        // Everybody gets the form token of guests, and names are no secret: with these alone another site could send forms
+        // for this user.
+        match tokens::hash(app.form_secret(), &named.user) {
             Ok(form_token) => Viewer {
                 role: named.role.max(without_login),
                 user: Some(named.user),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 
 use super::Role;
 
@@ -119,13 +119,13 @@ impl Proxies {
     /// Where a request came from that `peer` sent: the last address of those told that is none of our proxies.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
-        let lines: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?")).collect();
-        for told in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let lines: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        for told in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
             if !self.trusts(client) {
                 break;
             }
             // What is no address was told by somebody before the proxy that is known.
-            let Some(address) = address_of(told.trim()) else { break };
+            let Some(address) = str::from_utf8(told).ok().and_then(|told| address_of(told.trim())) else { break };
             client = address;
         }
         client
@@ -327,6 +327,8 @@ mod tests {
         check("10.0.0.1", &["203.0.113.9, unknown"], "10.0.0.1");
         check("10.0.0.1", &["192.0.2.7, "], "10.0.0.1");
         check("10.0.0.1", &["192.0.2.7, ü"], "10.0.0.1");
+        // What a client sent itself does not hide what the proxy added.
+        check("10.0.0.1", &["ü, 192.0.2.7"], "192.0.2.7");
         assert_eq!(
             Proxies::default().client(ip("10.0.0.1"), &headers(&[("x-forwarded-for", "192.0.2.7")])),
             ip("10.0.0.1")

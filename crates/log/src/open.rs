@@ -286,6 +286,7 @@ impl Opening {
         indexed < scanned.damaged_until || may_have_lost && self.config.visibility == Visibility::Written
     }
 
+    /// Tells the writer the next offset of each queue, some way after those that are known to have been given if it skips.
     fn give_next_offsets(&self, skips: bool, queues: &mut QueueIndex, writer: &mut Writer) {
         if skips {
             for (topic, queue_id) in &self.config.known_queues {
@@ -459,7 +460,6 @@ struct ReadLog {
     from: u64,
 }
 
-/// Tells the writer the next offset of each queue, `gap` after those that are known to have been given.
 /// Why the index files are of no use.
 enum Unfit {
     OtherLog,

@@ -194,7 +194,8 @@ impl<'a> Reader<'a> {
                 }
                 if next <= self.trust.durable {
                     let damaged_bytes = self.deliver_undamaged(crc, bytes, scanned, visit);
-                    scanned.damaged(damaged_bytes, next);
+                    // Of a damaged seal alone no record is lost.
+                    scanned.damaged(damaged_bytes, if damaged_bytes == SEAL_BYTES { 0 } else { next });
                     return Ok(Run::Sealed(next));
                 }
                 return Ok(Run::Ended { at: start, is_torn: true });

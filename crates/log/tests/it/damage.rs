@@ -98,6 +98,19 @@ fn the_offset_of_a_last_message_that_was_damaged_is_not_given_again() {
     }
 }
 
+#[test]
+fn a_damaged_seal_costs_no_offsets() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    let placed = append(&log, &[message("a", 0, "one")], 5)[0];
+    append(&log, &[message("b", 0, "what shows that the log goes on")], 5);
+    drop(log);
+    flip(&disk, SEGMENT, 8 * (placed.position.0 as usize + placed.size as usize + 9));
+    let (log, recovery) = open_with(&disk, config());
+    assert_eq!((recovery.skipped_offsets, recovery.damaged_bytes), (false, 16), "{recovery}");
+    assert_eq!(append(&log, &[message("a", 0, "two")], 6)[0].queue_offset, 1);
+}
+
 /// Pulls everything; where that fails because the index is damaged, maintains the log and tries again.
 #[track_caller]
 fn pull_repaired(log: &Log, expected: &[String]) -> bool {

@@ -9,6 +9,9 @@ use super::super::topics::QueueHolding;
 use super::super::why::{Silent, Why};
 use super::{Cursor, Filter, PULL_MAX, Place, Range};
 
+/// Most bytes of bodies of one queue that are held to be given last to first, unless one message has more.
+const HELD_BYTES_MAX: usize = 2 << 20;
+
 /// Which messages come first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
@@ -222,10 +225,20 @@ impl Cluster {
                 Ok((messages, next..left.end))
             }
             Order::Newest => {
-                let start = left.end.saturating_sub(i64::from(PULL_MAX)).max(left.start);
-                let mut messages = self.pull_between(topic, queue, start, left.end, tags).await?;
-                messages.reverse();
-                Ok((messages, left.start..start))
+                let mut window = i64::from(PULL_MAX);
+                loop {
+                    let start = left.end.saturating_sub(window).max(left.start);
+                    // One message is taken whatever its size.
+                    let bytes_max = if window == 1 { usize::MAX } else { HELD_BYTES_MAX };
+                    if let Some(mut messages) =
+                        self.pull_between(topic, queue, start, left.end, tags, bytes_max).await?
+                    {
+                        messages.reverse();
+                        return Ok((messages, left.start..start));
+                    }
+                    window /= 4;
+                    window = window.max(1);
+                }
             }
         }
     }

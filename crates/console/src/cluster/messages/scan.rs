@@ -107,8 +107,12 @@ impl Cluster {
         let reading = queues.iter().map(async |queue| {
             let end = end(queue);
             let start = end.saturating_sub(count_each).max(queue.offset.min_offset);
-            let read =
-                if start < end { self.pull_between(topic, queue, start, end, "*").await } else { Ok(Vec::new()) };
+            let read = match start < end {
+                true => {
+                    self.pull_between(topic, queue, start, end, "*", usize::MAX).await.map(Option::unwrap_or_default)
+                }
+                false => Ok(Vec::new()),
+            };
             (*queue, start, end, read)
         });
         let mut scanned = Scanned {
@@ -272,7 +276,8 @@ impl Cluster {
         master.ok_or_else(|| Why::Unreachable(format!("no master of `{broker}` is registered")))
     }
 
-    /// Messages from `start` up to `end`; brokers may give fewer at a time than they are asked for.
+    /// Messages from `start` up to `end`; `None` if their bodies have more than `bytes_max`. Brokers may give fewer at a time
+    /// than they are asked for.
     pub(super) async fn pull_between(
         &self,
         topic: &str,
@@ -280,8 +285,10 @@ impl Cluster {
         start: i64,
         end: i64,
         tags: &str,
-    ) -> Result<Vec<StoredMessage>, Why> {
+        bytes_max: usize,
+    ) -> Result<Option<Vec<StoredMessage>>, Why> {
         let mut found: Vec<StoredMessage> = Vec::new();
+        let mut bytes = 0;
         let mut at = start;
         while at < end {
             let (messages, next) = self.pull(topic, queue, at, tags).await?;
@@ -289,9 +296,15 @@ impl Cluster {
                 break;
             }
             at = next;
-            found.extend(messages.into_iter().filter(|message| (message.received.offset as i64) < end));
+            for message in messages.into_iter().filter(|message| (message.received.offset as i64) < end) {
+                bytes += message.received.body.len();
+                found.push(message);
+            }
+            if bytes_max < bytes {
+                return Ok(None);
+            }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     pub(super) async fn pull(

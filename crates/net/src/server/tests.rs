@@ -275,7 +275,11 @@ fn unfinished_frames_of_all_connections_have_a_bound_and_small_requests_go_on() 
     stream.write_all(&request(7, b"small")).unwrap();
     assert_eq!(read_answer(&mut stream).0, 7);
     drop(halves);
-    assert_eq!((running.end(), running.end()), (CloseReason::Peer, CloseReason::Peer));
+    // Two that grow at the same moment may both be one too many.
+    for _ in 0..2 {
+        let reason = running.end();
+        assert!(matches!(reason, CloseReason::Peer | CloseReason::PartialFrames), "{reason:?}");
+    }
     // What they held is free again.
     stream.write_all(&request(8, &[1; 900_000])).unwrap();
     assert_eq!(read_answer(&mut stream), (8, vec![1; 900_000]));

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod consumption;
 mod kept;
 pub mod messages;
+pub mod place;
 mod reach;
 pub mod redelivery;
 pub mod scheduled;

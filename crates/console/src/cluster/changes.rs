@@ -12,6 +12,7 @@ use protocol::requests::ResetOffset;
 use super::Cluster;
 use super::brokers::BrokerAt;
 use super::catalog::{DEAD_LETTER_PREFIX, RETRY_PREFIX};
+use super::place::Place;
 use super::why::Why;
 
 /// What came of a change on one node.
@@ -34,17 +35,6 @@ pub enum Target {
     Time(i64),
     /// To these places; other queues stay as they are.
     Places(Vec<Place>),
-}
-
-/// A place in a queue of a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Broker name.
-    pub broker: String,
-    /// Number of the queue.
-    pub queue_id: i32,
-    /// Offset in the queue.
-    pub offset: i64,
 }
 
 impl Target {
@@ -78,12 +68,6 @@ impl Target {
     }
 }
 
-impl Place {
-    fn is_in(&self, broker: &str, queue_id: i32) -> bool {
-        (self.broker.as_str(), self.queue_id) == (broker, queue_id)
-    }
-}
-
 /// What a reset does to one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedMove {
@@ -98,6 +82,11 @@ pub struct PlannedMove {
 }
 
 impl PlannedMove {
+    /// That offset in its queue.
+    pub fn place(&self, offset: i64) -> Place {
+        Place { broker: self.broker.clone(), queue_id: self.queue_id, offset }
+    }
+
     /// Messages that are read again (negative) or passed over (positive).
     pub fn distance(&self) -> Option<i64> {
         Some(self.new - self.old?)

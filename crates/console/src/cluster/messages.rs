@@ -14,6 +14,7 @@ pub use reading::{Order, Reading};
 pub use scan::{Filter, Range, Scanned};
 
 use super::Cluster;
+use super::place::{self, Place};
 use super::why::{Silent, Why};
 
 /// Group in whose name messages are read. Brokers let it pull without a heartbeat, and it commits nothing.
@@ -25,17 +26,6 @@ const PULL_MAX: i32 = 32;
 /// Most messages that a look-up by key brings from one broker, as upstream's tools ask.
 const BY_KEY_MAX: i32 = 64;
 
-/// Where a queue is, and a place in it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Broker name.
-    pub broker: String,
-    /// Number of the queue.
-    pub queue_id: i32,
-    /// Offset in the queue.
-    pub offset: i64,
-}
-
 /// Places in several queues, to go on from: `broker-a.0.17~broker-a.1.4`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub Vec<Place>);
@@ -43,28 +33,19 @@ pub struct Cursor(pub Vec<Place>);
 impl Cursor {
     /// Reads what [`Cursor`] displays.
     pub fn parse(text: &str) -> Option<Cursor> {
-        let place = |item: &str| {
-            let (rest, offset) = item.rsplit_once('.')?;
-            let (broker, queue_id) = rest.rsplit_once('.')?;
-            Some(Place { broker: broker.to_owned(), queue_id: queue_id.parse().ok()?, offset: offset.parse().ok()? })
-        };
-        text.split('~').map(place).collect::<Option<Vec<Place>>>().map(Cursor)
+        place::split(text).ok().map(Cursor)
     }
 
     /// The place in that queue.
     pub fn offset(&self, broker: &str, queue_id: i32) -> Option<i64> {
-        let found = self.0.iter().find(|place| place.broker == broker && place.queue_id == queue_id);
+        let found = self.0.iter().find(|place| place.is_in(broker, queue_id));
         found.map(|place| place.offset)
     }
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (at, place) in self.0.iter().enumerate() {
-            let separator = if at == 0 { "" } else { "~" };
-            write!(f, "{separator}{}.{}.{}", place.broker, place.queue_id, place.offset)?;
-        }
-        Ok(())
+        f.write_str(&place::joined(&self.0))
     }
 }
 

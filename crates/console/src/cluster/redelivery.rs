@@ -6,7 +6,7 @@ use protocol::properties;
 
 use super::Cluster;
 use super::catalog::{DEAD_LETTER_PREFIX, RETRY_PREFIX};
-use super::messages::Place;
+use super::place::Place;
 use super::why::{Why, with_causes};
 
 /// Property by which a message says that it was sent again from here, and from which dead letter.

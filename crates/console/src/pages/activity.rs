@@ -9,6 +9,7 @@ use super::places;
 use crate::activity::{self, Came, Entry, Wanted};
 use crate::app::App;
 use crate::auth::Role;
+use crate::cluster::place::Place;
 use crate::html::{Tone, empty, head, nothing, state, time};
 use crate::input::{Params, Values};
 use crate::language::{Language, fill};
@@ -141,9 +142,9 @@ fn way_back(viewer: &Viewer, entry: &Entry) -> Option<String> {
     let topic = entry.after.as_ref()?["topic"].as_str()?;
     let before = entry.before.as_ref()?.as_array()?.iter().filter_map(|place| {
         let queue_id = i32::try_from(place["queue"].as_i64()?).ok()?;
-        Some((place["broker"].as_str()?, queue_id, place["offset"].as_i64()?))
+        Some(Place { broker: place["broker"].as_str()?.to_owned(), queue_id, offset: place["offset"].as_i64()? })
     });
-    places::way_back(format!("{}/groups/{group}/reset", viewer.links.base()), topic, before)
+    places::way_back(format!("{}/groups/{group}/reset", viewer.links.base()), topic, &before.collect::<Vec<_>>())
 }
 
 fn came(language: Language, entry: &Entry) -> Markup {

@@ -14,7 +14,8 @@ use crate::app::{App, Notice};
 use crate::auth::Role;
 use crate::bodies::preview;
 use crate::cluster::catalog::DEAD_LETTER_PREFIX;
-use crate::cluster::messages::{Cursor, Filter, Place};
+use crate::cluster::messages::{Cursor, Filter};
+use crate::cluster::place::Place;
 use crate::cluster::redelivery::{Again, origin_topic};
 use crate::html::{ago, crumb, empty, head, known, needs_role, nothing, refusals, time, token};
 use crate::input::{Params, Submitted};
@@ -167,7 +168,7 @@ pub async fn redeliver(
         "topic" => Again::ToTopic,
         other => return Err(PageError::BadRequest(format!("`again` is `{other}`; known: group, topic"))),
     };
-    let places: Option<Vec<Place>> = form.all("place").map(|text| Cursor::parse(text)?.0.pop()).collect();
+    let places: Option<Vec<Place>> = form.all("place").map(Place::parse).collect();
     let places = places.ok_or_else(|| PageError::BadRequest("`place` is no place of a message".to_owned()))?;
     let back = app.links.to(&["dead-letters", &group]);
     if places.is_empty() || COUNT < places.len() {

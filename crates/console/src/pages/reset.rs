@@ -12,6 +12,7 @@ use crate::api::write;
 use crate::app::{App, Notice};
 use crate::auth::Role;
 use crate::cluster::changes::{PlannedMove, ResetPlan, Target};
+use crate::cluster::place::{self, Place};
 use crate::html::{crumb, head, known, nothing, outcomes, submit, token};
 use crate::input::{Params, Submitted, Values};
 use crate::language::{Language, fill};
@@ -158,7 +159,7 @@ fn distance(language: Language, planned: &PlannedMove) -> String {
 /// What the plan would set: whoever confirms confirms exactly this. Where a group stands now is not part of it, as a
 /// live group moves all the time.
 fn mark(plan: &ResetPlan) -> String {
-    places::text(plan.moves.iter().map(|planned| (planned.broker.as_str(), planned.queue_id, planned.new)))
+    place::joined(&plan.moves.iter().map(|planned| planned.place(planned.new)).collect::<Vec<_>>())
 }
 
 /// `POST /groups/{group}/reset`
@@ -184,9 +185,8 @@ pub async fn apply(
     viewer.deed.before(write::offsets_before(&plan));
     let outcomes = app.cluster.reset(&name, &wish.topic, &wish.target, &plan).await;
     tracing::info!(user = viewer.user, group = name, topic = wish.topic, target = ?wish.target, "group moved from the console");
-    let before =
-        plan.moves.iter().filter_map(|planned| Some((planned.broker.as_str(), planned.queue_id, planned.old?)));
-    let way = places::way_back(app.links.to(&["groups", &name, "reset"]), &wish.topic, before);
+    let before: Vec<Place> = plan.moves.iter().filter_map(|planned| Some(planned.place(planned.old?))).collect();
+    let way = places::way_back(app.links.to(&["groups", &name, "reset"]), &wish.topic, &before);
     let is_done = outcomes.iter().all(|outcome| outcome.result.is_ok());
     let text = if is_done { language.reset_done() } else { language.reset_failed() };
     Ok(noticed(

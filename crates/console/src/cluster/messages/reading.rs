@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use client::admin::StoredMessage;
 
 use super::super::Cluster;
+use super::super::place::Place;
 use super::super::topics::QueueHolding;
 use super::super::why::{Silent, Why};
-use super::{Cursor, Filter, PULL_MAX, Place, Range};
+use super::{Cursor, Filter, PULL_MAX, Range};
 
 /// Most bytes of bodies of one queue that are held to be given last to first, unless one message has more.
 const HELD_BYTES_MAX: usize = 2 << 20;

@@ -8,9 +8,10 @@ use client::admin::{PullRequest, StoredMessage};
 use tokio::time::Instant;
 
 use super::super::Cluster;
+use super::super::place::Place;
 use super::super::topics::QueueHolding;
 use super::super::why::{Silent, Why};
-use super::{Cursor, PULL_MAX, Place, READING_GROUP};
+use super::{Cursor, PULL_MAX, READING_GROUP};
 
 /// Messages that one page may look at.
 const SCAN_MAX: u64 = 50_000;

@@ -115,11 +115,13 @@ impl Service<Inbound> for RemotingService {
         turn = turn.append(&self.broker, &mut replies);
         TURN.set(Some(turn));
         SPANS.set(spans);
-        ready(Ok(if readable {
-            inbound.answer(replies)
-        } else {
-            inbound.answer_and_close(replies, CloseReason::Protocol)
-        }))
+        let mut outbound =
+            if readable { inbound.answer(replies) } else { inbound.answer_and_close(replies, CloseReason::Protocol) };
+        if self.broker.log.has_to_read_ahead() {
+            let broker = self.broker.clone();
+            outbound.then = Some(Box::new(move || broker.log.read_ahead()));
+        }
+        ready(Ok(outbound))
     }
 }
 

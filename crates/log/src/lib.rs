@@ -49,6 +49,7 @@
 //! Locks are taken in this order: maintenance or preparing, sync, writer, published, list of segments,
 //! damage.
 
+mod ahead;
 mod batch;
 mod checkpoint;
 mod commit_log;

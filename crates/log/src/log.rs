@@ -9,6 +9,7 @@ use protocol::properties;
 use protocol::record::{EncodeError, NewRecord, Record};
 use protocol::sys_flag::SysFlag;
 
+use crate::ahead::Ahead;
 use crate::batch::{Batch, NOT_DUE};
 use crate::commit_log::{CommitLog, ReadError};
 use crate::config::{LogConfig, Visibility};
@@ -44,6 +45,7 @@ pub struct Log {
     /// Held while a segment is made ahead; a checkpoint must not delay that.
     pub(crate) preparing: Mutex<Preparing>,
     damaged: Mutex<Damaged>,
+    pub(crate) ahead: Ahead,
     durable: AtomicU64,
     pub(crate) checkpointed: AtomicU64,
     /// What the writer knows, for those who must not wait for a disk that stalls.
@@ -149,6 +151,7 @@ impl Log {
             maintenance: Mutex::new(Maintenance { stated, doomed: Vec::new(), cached_from: 0 }),
             preparing: Mutex::default(),
             damaged: Mutex::default(),
+            ahead: Ahead::default(),
         }
     }
 

@@ -180,7 +180,7 @@ impl Log {
     }
 
     /// The offsets of a queue that must exist.
-    fn known_offsets(&self, queue: QueueNumber) -> Result<QueueOffsets, ReadError> {
+    pub(crate) fn known_offsets(&self, queue: QueueNumber) -> Result<QueueOffsets, ReadError> {
         if self.published().queues.next(queue).is_none() {
             return Err(ReadError::UnknownQueue(queue.0));
         }

@@ -69,7 +69,7 @@ impl Inbound {
             0 => self.frames_end,
             taken => taken,
         };
-        Outbound { bytes: self.bytes, left: served..self.frames_end, replies, close: None }
+        Outbound { bytes: self.bytes, left: served..self.frames_end, replies, close: None, then: None }
     }
 
     /// Ends the call and the connection, once the answers have been written. Frames that are left are passed over.
@@ -79,7 +79,6 @@ impl Inbound {
 }
 
 /// What a service gives back for an [`Inbound`]. Answers that come later go to [`Connection::send`].
-#[derive(Debug)]
 pub struct Outbound {
     bytes: Vec<u8>,
     /// Where in `bytes` the frames lie that were not served.
@@ -88,6 +87,8 @@ pub struct Outbound {
     pub replies: Vec<u8>,
     /// Set when the connection is to end.
     pub close: Option<CloseReason>,
+    /// Run when the answers have been given to the socket; what it does keeps nobody waiting for them.
+    pub then: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// What stands behind a listening socket.

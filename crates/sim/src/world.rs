@@ -680,9 +680,11 @@ fn serve_all(arriving: &Mutex<Vec<Arrival>>) {
 fn serve_bytes(service: &Mutex<RemotingService>, connection: &Arc<Connection>, bytes: Vec<u8>) {
     let mut service = service.lock().unwrap_or_else(PoisonError::into_inner);
     let served = service.call(Inbound::new(connection.clone(), bytes)).now_or_never();
-    if let Some(Ok(outbound)) = served
-        && !outbound.replies.is_empty()
-    {
+    let Some(Ok(outbound)) = served else { return };
+    if !outbound.replies.is_empty() {
         connection.send(|out| out.extend_from_slice(&outbound.replies));
+    }
+    if let Some(then) = outbound.then {
+        then();
     }
 }

@@ -9,10 +9,27 @@ use crate::support::*;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { batch: Vec<(u8, u8, u16)>, now_ms: i64 },
-    Pull { queue: u8, offset: u64, max: usize, tag: Option<u8> },
-    Time { queue: u8, time_ms: i64 },
-    Delete { queue: u8 },
+    Append {
+        batch: Vec<(u8, u8, u16)>,
+        now_ms: i64,
+    },
+    Pull {
+        queue: u8,
+        offset: u64,
+        max: usize,
+        tag: Option<u8>,
+    },
+    /// Goes on where the last pull of the queue ended, as one who catches up.
+    PullOn {
+        queue: u8,
+    },
+    Time {
+        queue: u8,
+        time_ms: i64,
+    },
+    Delete {
+        queue: u8,
+    },
     Sync,
     Checkpoint,
     Maintain,
@@ -20,7 +37,9 @@ enum Step {
     Close,
     Kill,
     LoseCheckpoint,
-    LoseIndex { pick: usize },
+    LoseIndex {
+        pick: usize,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -29,6 +48,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         10 => (appended, 0..1000_i64).prop_map(|(batch, now_ms)| Step::Append { batch, now_ms }),
         5 => (0..5_u8, 0..200_u64, 0..40_usize, proptest::option::of(0..3_u8))
             .prop_map(|(queue, offset, max, tag)| Step::Pull { queue, offset, max, tag }),
+        8 => (0..5_u8).prop_map(|queue| Step::PullOn { queue }),
         3 => (0..5_u8, 0..1000_i64).prop_map(|(queue, time_ms)| Step::Time { queue, time_ms }),
         1 => (0..5_u8).prop_map(|queue| Step::Delete { queue }),
         1 => Just(Step::Sync),
@@ -53,6 +73,8 @@ struct Stored {
 #[derive(Default)]
 struct Model {
     queues: BTreeMap<u8, Vec<Stored>>,
+    /// Where the last pull of each queue ended, and what it asked for.
+    pulled_to: BTreeMap<u8, (u64, usize, Option<u8>)>,
     last_ms: i64,
 }
 
@@ -74,7 +96,7 @@ impl Model {
         append(log, &messages, now_ms);
     }
 
-    fn pull(&self, log: &Log, queue: u8, offset: u64, max: usize, tag: Option<u8>) {
+    fn pull(&mut self, log: &Log, queue: u8, offset: u64, max: usize, tag: Option<u8>) {
         let Some(number) = log.find_queue(name(queue).0, name(queue).1) else {
             assert!(!self.queues.contains_key(&queue));
             return;
@@ -84,7 +106,13 @@ impl Model {
         let accept = |hash| wanted.is_none_or(|wanted| wanted == hash);
         let mut out = Vec::new();
         let limits = PullLimits { max_messages: max, max_bytes: 3000 };
-        let pulled = log.pull(number, offset, limits, &accept, &mut out).unwrap();
+        let pulled = match tag {
+            Some(_) => log.pull(number, offset, limits, &accept, &mut out),
+            None => log.pull_all(number, offset, limits, &mut out),
+        };
+        let pulled = pulled.unwrap();
+        log.read_ahead();
+        self.pulled_to.insert(queue, (pulled.next_offset, max, tag));
         assert_eq!((pulled.min_offset, pulled.max_offset), (0, stored.len() as u64));
         let records: Vec<Record> = protocol::record::records(&out).collect();
         let expected: Vec<(u64, &Stored)> = (offset..pulled.next_offset.min(stored.len() as u64))
@@ -137,6 +165,10 @@ fn run(steps: &[Step]) {
         match step {
             Step::Append { batch, now_ms } => model.append(&log, batch, *now_ms),
             Step::Pull { queue, offset, max, tag } => model.pull(&log, *queue, *offset, *max, *tag),
+            Step::PullOn { queue } => {
+                let (offset, max, tag) = model.pulled_to.get(queue).copied().unwrap_or((0, 2, None));
+                model.pull(&log, *queue, offset, max, tag);
+            }
             Step::Time { queue, time_ms } => model.time(&log, *queue, *time_ms),
             Step::Delete { queue } => {
                 let (topic, id) = name(*queue);

@@ -36,6 +36,61 @@ fn a_pull_tells_where_it_stands() {
     assert_eq!(outcome(3), (PullOutcome::BeyondEnd, 2));
 }
 
+/// Zeroes what the commit log holds, so that only what was read before can be found.
+fn wipe(disk: &MemoryDisk) {
+    for name in apogee_log::Disk::list(disk, "commitlog").unwrap() {
+        disk.tamper(&format!("commitlog/{name}"), |bytes| bytes.fill(0)).unwrap();
+    }
+}
+
+#[test]
+fn the_pull_that_goes_on_is_read_ahead_once() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    let texts: Vec<String> = (0..12).map(|n| n.to_string()).collect();
+    append(&log, &texts.iter().map(|text| message("a", 0, text)).collect::<Vec<_>>(), 10);
+    let queue = log.queue("a", 0).unwrap();
+    let limits = PullLimits { max_messages: 4, max_bytes: 1 << 20 };
+    let pull = |offset, limits| {
+        let mut out = Vec::new();
+        let pulled = log.pull_all(queue, offset, limits, &mut out).unwrap();
+        let found: Vec<_> = protocol::record::records(&out).map(|record| record.body().to_vec()).collect();
+        (found, pulled.next_offset, pulled.max_offset)
+    };
+    let bodies = |range: std::ops::Range<usize>| texts[range].iter().map(|text| text.as_bytes().to_vec()).collect();
+    assert_eq!(pull(0, limits), (bodies(0..4), 4, 12));
+    assert!(log.has_to_read_ahead());
+    log.read_ahead();
+    assert!(!log.has_to_read_ahead());
+    append(&log, &[message("a", 0, "later")], 10);
+    wipe(&disk);
+    // Another question is not answered with it, and the same one only once; the end is told as it is now.
+    let other = PullLimits { max_messages: 5, max_bytes: 1 << 20 };
+    assert_eq!(pull(4, other).0, Vec::<Vec<u8>>::new());
+    assert_eq!(pull(4, limits), (bodies(4..8), 8, 13));
+    assert_eq!(pull(4, limits).0, Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn answers_that_nobody_fetches_make_room_for_others_and_stay_few() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk);
+    append(&log, &(0..1000).map(|n| message("a", 0, &n.to_string())).collect::<Vec<_>>(), 10);
+    let queue = log.queue("a", 0).unwrap();
+    let limits = PullLimits { max_messages: 2, max_bytes: 1 << 20 };
+    for round in 0..200 {
+        log.pull_all(queue, round * 4, limits, &mut Vec::new()).unwrap();
+        log.read_ahead();
+    }
+    wipe(&disk);
+    let is_kept = |round: &u64| {
+        let pulled = log.pull_all(queue, round * 4 + 2, limits, &mut Vec::new()).unwrap();
+        pulled.outcome == PullOutcome::Found { count: 2 }
+    };
+    let kept: Vec<u64> = (0..200).filter(is_kept).collect();
+    assert!((1..=16).contains(&kept.len()) && kept[0] >= 100, "{kept:?}");
+}
+
 #[test]
 fn a_pull_returns_at_least_one_message_and_filters_by_tag() {
     let log = open(&MemoryDisk::new());

@@ -289,9 +289,9 @@ impl Wire<'_> {
         Inbound { connection: self.connection.clone(), bytes, frames_end, taken: Cell::new(0), replies }
     }
 
-    /// Writes the answers and takes the buffers back. A reason says that the connection is over.
+    /// Writes the answers, takes the buffers back, and does what was put off until then. A reason says that the connection is over.
     fn take_back(&mut self, outbound: Outbound) -> Option<CloseReason> {
-        let Outbound { bytes, left, replies, close } = outbound;
+        let Outbound { bytes, left, replies, close, then } = outbound;
         if close.is_none() && !left.is_empty() {
             // Copied, so that a peer which does not read holds no more memory than it must.
             self.left = bytes[left].to_vec();
@@ -307,6 +307,9 @@ impl Wire<'_> {
             let mut replies = replies;
             replies.clear();
             REPLY_BUFFER.set(replies);
+        }
+        if let Some(then) = then {
+            then();
         }
         result
     }

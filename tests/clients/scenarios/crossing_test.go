@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -40,6 +41,8 @@ func crossMessages(t *testing.T, sender, receiver client) {
 			Properties: map[string]string{"region": "eu", "Grüße": "ça va – ☃", "price": "12"}},
 		{Topic: topic, Body: []byte("nothing but a body")},
 		{Topic: topic, Body: []byte("late"), Tag: "late", Keys: []string{"order-18"}},
+		// So long that some clients compress it.
+		{Topic: topic, Body: bytes.Repeat([]byte("long and dull, "), 64<<10/15)},
 	}
 	producer := newProducer(t, play(t, sender), topic)
 	for _, message := range messages {

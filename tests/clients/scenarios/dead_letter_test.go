@@ -17,7 +17,7 @@ const (
 )
 
 func TestAMessageBecomesADeadLetterAfterItsLastAttempt(t *testing.T) {
-	forEach(t, offersChange, func(t *testing.T, who client) {
+	forEach(t, offersSimple, func(t *testing.T, who client) {
 		topic := newTopic(t, shared, "NORMAL")
 		group := createGroup(t, shared, remoting.Group{Retries: fewRetries})
 		by := play(t, who)
@@ -29,11 +29,15 @@ func TestAMessageBecomesADeadLetterAfterItsLastAttempt(t *testing.T) {
 			if received.Attempt != attempt || received.ID != sent.ID {
 				t.Errorf("received attempt %d of %s, want %d of %s", received.Attempt, received.ID, attempt, sent.ID)
 			}
+			if !who.changesInvisible {
+				// The time of this attempt runs out by itself.
+				continue
+			}
 			if err := consumer.ChangeInvisible(received, 0); err != nil {
 				t.Fatal(err)
 			}
 		}
-		expectNothing(t, consumer, await)
+		expectNothing(t, consumer, invisible+await)
 		checkDeadLetters(t, who, group, message, sent)
 	})
 }

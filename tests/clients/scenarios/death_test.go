@@ -85,3 +85,23 @@ func TestOrderHoldsWhenAConsumerDies(t *testing.T) {
 		checkOrder(t, withoutRepeats(finished.awaitTexts(t, missed, texts...)))
 	})
 }
+
+func TestTheTransactionsOfADeadProducerAreDecidedByAnother(t *testing.T) {
+	forEach(t, func(who client) bool { return who.transactions && who.checks }, func(t *testing.T, who client) {
+		topic, group := newTopic(t, shared, "TRANSACTION"), newGroup(t, shared)
+		victim := playAlone(t, who, shared)
+		// As long as nobody knows the outcome, the dying one may be asked.
+		undecided := func(actor.Message) actor.Outcome { return actor.Unknown }
+		half, err := newCheckedProducer(t, victim, topic, undecided).SendHalf(actor.Message{Topic: topic, Body: []byte("orphan")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		victim.Kill()
+		by := playAlone(t, who, shared)
+		newCheckedProducer(t, by, topic, func(actor.Message) actor.Outcome { return actor.Commit })
+		message := receive(t, newSimple(t, who, by, group, all(topic)), 1, soon, missed)[0]
+		if message.Text() != "orphan" || message.ID != half.ID {
+			t.Errorf("received %q, %s, sent was %s", message.Text(), message.ID, half.ID)
+		}
+	})
+}

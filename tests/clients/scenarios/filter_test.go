@@ -74,6 +74,27 @@ func TestFiltersChooseByTagAndByProperties(t *testing.T) {
 	})
 }
 
+func TestAPushConsumerReceivesWhatItsFilterChooses(t *testing.T) {
+	forEach(t, offersPush, func(t *testing.T, who client) {
+		topic := newTopic(t, shared, "NORMAL")
+		by := play(t, who)
+		tagged, priced := newInbox(), newInbox()
+		newPush(t, by, newGroup(t, shared), tagged.accept, actor.Subscription{Topic: topic, Expression: "fruit || mineral"})
+		if who.sql {
+			newPush(t, by, newGroup(t, shared), priced.accept, actor.Subscription{Topic: topic, SQL: true, Expression: "price > 5"})
+		}
+		producer := newProducer(t, by, topic)
+		for _, message := range goods(topic) {
+			send(t, producer, message)
+		}
+		tags := []string{"apple", "pear", "stone"}
+		checkTexts(t, tagged.awaitTexts(t, 2*soon, tags...), tags...)
+		if who.sql {
+			checkTexts(t, priced.awaitTexts(t, 2*soon, "pear", "leek"), "pear", "leek")
+		}
+	})
+}
+
 func TestABadFilterIsRefused(t *testing.T) {
 	forEach(t, func(who client) bool { return who.simple && who.sql }, func(t *testing.T, who client) {
 		topic, group := newTopic(t, shared, "NORMAL"), newGroup(t, shared)

@@ -94,6 +94,35 @@ func playRestart(t *testing.T, who client, end func(*cluster.Cluster) error, may
 	ack(t, consumer, held...)
 }
 
+func TestOrderHoldsOverAKilledBroker(t *testing.T) {
+	forEach(t, offersOrder, func(t *testing.T, who client) {
+		notStock(t, "it does not know clients any more that knew its predecessor")
+		own := cluster.Own(t, settings...)
+		topic, group := newTopic(t, own, "FIFO"), newOrderedGroupFor(t, own, who)
+		by, finished := playAlone(t, who, own), newInbox()
+		texts := sendInGroups(t, newProducer(t, by, topic), topic, 0, 10)
+		third, reached, goOn := len(texts)/3, make(chan struct{}), make(chan struct{})
+		stuck := sync.OnceFunc(func() { close(reached) })
+		newOrderedPush(t, by, group, func(message actor.Message) actor.Outcome {
+			if third <= len(finished.all()) {
+				stuck()
+				<-goOn
+			}
+			return finished.accept(message)
+		}, all(topic))
+		<-reached
+		// Some messages are in the hands of the listener, some wait behind them.
+		if err := own.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := own.Start(); err != nil {
+			t.Fatal(err)
+		}
+		close(goOn)
+		checkOrder(t, withoutRepeats(finished.awaitTexts(t, reconnect+missed, texts...)))
+	})
+}
+
 // sendUntilStored tries again as an application would.
 func sendUntilStored(t *testing.T, with *actor.Producer, message actor.Message) {
 	t.Helper()

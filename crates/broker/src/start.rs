@@ -145,7 +145,7 @@ pub fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
         None => None,
     };
     let io_threads = match config.io_threads {
-        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1),
+        0 => io_threads_for(std::thread::available_parallelism().map_or(1, usize::from)),
         threads => threads,
     };
     let (broker, recovery) =
@@ -238,6 +238,14 @@ fn start_traces(broker: &Broker) -> std::io::Result<Option<traces::Exporting>> {
     // Nobody set it before: a broker is started once.
     let _ = broker.tracer.set(tracer);
     Ok(Some(exporting))
+}
+
+/// Threads that serve connections on a machine of so many cores: all of a few, half of many, where what appends would
+/// mostly wait for each other (decision 11).
+fn io_threads_for(cores: usize) -> usize {
+    /// Cores of which each gets a thread.
+    const ALL_OF: usize = 4;
+    cores.min(ALL_OF).max(cores / 2)
 }
 
 fn start_workers(broker: &Arc<Broker>, count: usize) -> std::io::Result<(Workers, WorkerThreads)> {

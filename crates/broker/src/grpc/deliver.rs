@@ -151,7 +151,7 @@ fn giving(broker: &Arc<Broker>, request: TakeRequest, took: Took, records: Vec<u
 /// How long the call may wait. A client that names no time, or none that makes sense, waits as long as its own deadline
 /// allows: the simple consumers of Go name none, those of C# zero.
 fn hold(call: &Call, request: &v2::ReceiveMessageRequest) -> Duration {
-    let wanted = request.long_polling_timeout.and_then(|wait| Duration::try_from(wait).ok());
+    let wanted = request.long_polling_timeout.and_then(validate::duration);
     let wanted = wanted.filter(|wait| !wait.is_zero()).unwrap_or(LONG_POLL_MAX).min(LONG_POLL_MAX);
     wanted.min(call.time_limit().unwrap_or(LONG_POLL_MAX).saturating_sub(RESERVE))
 }
@@ -191,7 +191,7 @@ fn question(call: &Call, request: &v2::ReceiveMessageRequest) -> Result<TakeRequ
 /// A time for which messages are to be invisible.
 pub fn invisible_time(given: &Option<prost_types::Duration>, min: Duration) -> Result<Duration, Refused> {
     let given = given.unwrap_or_default();
-    let time = Duration::try_from(given).ok().filter(|time| (min..=INVISIBLE_MAX).contains(time));
+    let time = validate::duration(given).filter(|time| (min..=INVISIBLE_MAX).contains(time));
     time.ok_or_else(|| {
         let text = format!(
             "the invisible duration is {}.{:03} s; it can be {} to {} s",

@@ -19,7 +19,7 @@ use super::code::Refused;
 use super::message::message_of;
 use super::offsets::existing_queue;
 use super::settings::{LONG_POLL_MAX, RECEIVE_BATCH_MAX};
-use super::unary;
+use super::{unary, validate};
 use crate::filter::Filter;
 use crate::pull::{self, Found, PullRequest};
 
@@ -57,7 +57,7 @@ async fn pull_until(call: &Call, request: v2::PullMessageRequest) -> Result<Vec<
         Some(filter) => ("TAG", filter.expression.clone()),
         None => ("TAG", String::new()),
     };
-    let wanted = request.long_polling_timeout.as_ref().and_then(|wait| Duration::try_from(*wait).ok());
+    let wanted = request.long_polling_timeout.and_then(validate::duration);
     let allowed = call.time_limit().unwrap_or(LONG_POLL_MAX).saturating_sub(RESERVE);
     let hold = wanted.unwrap_or(LONG_POLL_MAX).min(LONG_POLL_MAX).min(allowed);
     let deadline_ms = broker.clock.now_ms() + hold.as_millis() as i64;

@@ -1,4 +1,6 @@
-//! What names and texts of a request may be.
+//! What names, texts and times of a request may be.
+
+use std::time::Duration;
 
 use protocol::v2::{self, Code};
 
@@ -32,6 +34,13 @@ pub fn group(resource: &Option<v2::Resource>) -> Result<&str, Refused> {
         return Err(Refused::new(Code::IllegalConsumerGroup, format!("cannot use system consumer group: {group}")));
     }
     Ok(group)
+}
+
+/// A length of time; `None` if it is negative. The conversion of prost negates it, which the least number cannot be.
+pub fn duration(given: prost_types::Duration) -> Option<Duration> {
+    const SECOND: i32 = 1_000_000_000;
+    let seconds = given.seconds.checked_add(i64::from(given.nanos.div_euclid(SECOND)))?;
+    Some(Duration::new(seconds.try_into().ok()?, given.nanos.rem_euclid(SECOND).unsigned_abs()))
 }
 
 /// A tag; an empty one is none.

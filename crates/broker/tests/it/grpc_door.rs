@@ -4,6 +4,7 @@ mod bad_input;
 pub mod client;
 mod commands;
 mod offsets;
+mod receiving;
 mod routes;
 mod sending;
 mod telemetry;

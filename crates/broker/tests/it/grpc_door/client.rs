@@ -27,6 +27,24 @@ pub struct Outcome {
     pub text: String,
 }
 
+/// A call that was made.
+pub struct Asked {
+    response: ResponseFuture,
+    send: SendStream<Bytes>,
+}
+
+impl Asked {
+    /// Cancels it.
+    pub fn cancel(mut self) {
+        self.send.send_reset(h2::Reason::CANCEL);
+    }
+
+    /// The body of the answer, for who reads it piece by piece.
+    pub async fn body(self) -> RecvStream {
+        self.response.await.unwrap().into_body()
+    }
+}
+
 /// A connection.
 pub struct Client {
     runtime: Runtime,
@@ -68,7 +86,21 @@ impl Client {
     /// Calls and returns all answers.
     #[track_caller]
     pub fn call_streamed<A: Message + Default>(&mut self, rpc: &str, question: &impl Message) -> Vec<A> {
-        let outcome = self.raw(&format!("/{SERVICE}/{rpc}"), framed(&question.encode_to_vec()));
+        let asked = self.ask(rpc, question);
+        self.answers(asked)
+    }
+
+    /// Calls, and leaves the answers for later.
+    pub fn ask(&mut self, rpc: &str, question: &impl Message) -> Asked {
+        let (response, mut send) = self.begin(&format!("/{SERVICE}/{rpc}"));
+        send.send_data(framed(&question.encode_to_vec()), true).unwrap();
+        Asked { response, send }
+    }
+
+    /// All answers to a call.
+    #[track_caller]
+    pub fn answers<A: Message + Default>(&self, asked: Asked) -> Vec<A> {
+        let outcome = self.wait(finish(asked.response));
         assert_eq!(outcome.status.as_deref(), Some("0"), "{outcome:?}");
         outcome.messages.into_iter().map(|message| A::decode(message).unwrap()).collect()
     }
@@ -100,6 +132,15 @@ impl Client {
         let sender = self.sender.clone();
         let mut ready = self.wait(sender.ready()).unwrap();
         ready.send_request(request, false).unwrap()
+    }
+
+    /// Waits for something that happens in the broker and tells nobody; what was asked goes out meanwhile.
+    pub fn until(&self, happened: impl Fn() -> bool) {
+        self.wait(async {
+            while !happened() {
+                tokio::task::yield_now().await;
+            }
+        });
     }
 
     /// Waits for something that the connection brings.

@@ -11,7 +11,7 @@ use log::QueueNumber;
 use prost_types::Timestamp;
 use protocol::record::Record;
 use protocol::v2::receive_message_response::Content;
-use protocol::v2::{self, Code, FilterType, ReceiveMessageResponse};
+use protocol::v2::{self, Code, ReceiveMessageResponse};
 use tokio::sync::oneshot;
 
 use super::answer::ok;
@@ -25,7 +25,6 @@ use crate::broker::Broker;
 use crate::delivery::settling;
 use crate::delivery::taking::{self, Access, Start, TakeRequest, Taken, Took};
 use crate::delivery::{Delivery, Handle, INVISIBLE_MAX, Lease};
-use crate::filter::{Filter, FilterKind};
 use crate::held_receives::Woken;
 use crate::receive_waits::{WaiterId, Wanted};
 
@@ -181,7 +180,7 @@ fn question(call: &Call, request: &v2::ReceiveMessageRequest) -> Result<TakeRequ
         queue_id: None,
         max_messages: request.batch_size.clamp(1, RECEIVE_BATCH_MAX) as usize,
         lease,
-        filter: filter_of(broker, request.filter_expression.as_ref())?,
+        filter: validate::filter(broker, request.filter_expression.as_ref())?,
         ordered: false,
         attempt_id: request.attempt_id.clone(),
         start: Start::Last,
@@ -202,13 +201,6 @@ pub fn invisible_time(given: &Option<prost_types::Duration>, min: Duration) -> R
         );
         Refused::new(Code::IllegalInvisibleTime, text)
     })
-}
-
-fn filter_of(broker: &Broker, given: Option<&v2::FilterExpression>) -> Result<Filter, Refused> {
-    let Some(given) = given else { return Ok(Filter::All) };
-    let kind = if given.r#type() == FilterType::Sql { FilterKind::Sql92 } else { FilterKind::Tag };
-    let unreadable = |error| Refused::new(Code::IllegalFilterExpression, error);
-    broker.filters.get(kind, &given.expression).map_err(unreadable)
 }
 
 /// A call that waits. Whoever was woken and does not come to look wakes the next.

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use protocol::record::Record;
 use protocol::requests::PullFlags;
 use protocol::v2::pull_message_response::Content;
-use protocol::v2::{self, Code, FilterType, PullMessageResponse};
+use protocol::v2::{self, Code, PullMessageResponse};
 
 use super::answer::ok;
 use super::body::Reply;
@@ -51,12 +51,7 @@ async fn pull_until(call: &Call, request: v2::PullMessageRequest) -> Result<Vec<
     let broker = call.broker();
     let group = existing_group(broker, &request.group)?;
     let queue = existing_queue(broker, &request.message_queue)?;
-    let filter = request.filter_expression.as_ref();
-    let (kind, expression) = match filter {
-        Some(filter) if filter.r#type() == FilterType::Sql => ("SQL92", filter.expression.clone()),
-        Some(filter) => ("TAG", filter.expression.clone()),
-        None => ("TAG", String::new()),
-    };
+    let (kind, expression) = validate::expression(request.filter_expression.as_ref());
     let wanted = request.long_polling_timeout.and_then(validate::duration);
     let allowed = call.time_limit().unwrap_or(LONG_POLL_MAX).saturating_sub(RESERVE);
     let hold = wanted.unwrap_or(LONG_POLL_MAX).min(LONG_POLL_MAX).min(allowed);
@@ -69,7 +64,7 @@ async fn pull_until(call: &Call, request: v2::PullMessageRequest) -> Result<Vec<
         max_messages: request.batch_size.clamp(1, RECEIVE_BATCH_MAX),
         max_bytes: None,
         flags: PullFlags(0),
-        subscription: Some((kind.to_owned(), expression)),
+        subscription: Some((kind.name().to_owned(), expression.to_owned())),
         sub_version: 0,
     };
     let mut arrival = None;

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use protocol::bodies::subscription_group::RetryPolicyKind;
 use protocol::v2::settings::PubSub;
-use protocol::v2::{self, ClientType, Code, FilterType, retry_policy};
+use protocol::v2::{self, ClientType, Code, retry_policy};
 
 use super::clients::{consume_type, existing_group};
 use super::code::Refused;
 use super::validate;
 use crate::broker::Broker;
 use crate::delivery::expiry::attempts_max;
-use crate::filter::FilterKind;
 use crate::groups::GroupSettings;
 use crate::membership::Subscription;
 use crate::sessions::Role;
@@ -72,13 +71,9 @@ fn check_count(topics: usize) -> Result<(), Refused> {
 
 fn wanted(broker: &Broker, entry: &v2::SubscriptionEntry, version: i64) -> Result<Subscription, Refused> {
     let topic = validate::topic(&entry.topic)?;
-    let expression = entry.expression.as_ref();
-    let text = expression.map_or("", |expression| &expression.expression);
-    let is_sql = expression.is_some_and(|expression| expression.r#type() == FilterType::Sql);
-    let kind = if is_sql { FilterKind::Sql92 } else { FilterKind::Tag };
-    if is_sql && text.trim().is_empty() {
-        return Err(Refused::new(Code::IllegalFilterExpression, "an SQL expression cannot be empty"));
-    }
+    // Said now, for a client that starts: later it would be told at each receive, which push consumers only log.
+    validate::filter(broker, entry.expression.as_ref())?;
+    let (kind, text) = validate::expression(entry.expression.as_ref());
     Ok(Subscription::new(&broker.filters, topic, kind.name(), text, version))
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use protocol::v2::{self, Code};
+use protocol::v2::{self, Code, FilterExpression, FilterType};
 
 use super::call::name;
 use super::code::Refused;
-use crate::names;
+use crate::broker::Broker;
+use crate::filter::{Filter, FilterKind};
+use crate::{names, pull};
 
 /// Longest message group, in bytes.
 const MESSAGE_GROUP_BYTES_MAX: usize = 63;
@@ -34,6 +36,21 @@ pub fn group(resource: &Option<v2::Resource>) -> Result<&str, Refused> {
         return Err(Refused::new(Code::IllegalConsumerGroup, format!("cannot use system consumer group: {group}")));
     }
     Ok(group)
+}
+
+/// Kind and text of an expression; tags unless it says otherwise, and all of them if there is none.
+pub fn expression(given: Option<&FilterExpression>) -> (FilterKind, &str) {
+    match given {
+        Some(given) if given.r#type() == FilterType::Sql => (FilterKind::Sql92, &given.expression),
+        Some(given) => (FilterKind::Tag, &given.expression),
+        None => (FilterKind::Tag, ""),
+    }
+}
+
+/// What an expression lets pass.
+pub fn filter(broker: &Broker, given: Option<&FilterExpression>) -> Result<Filter, Refused> {
+    let (kind, text) = expression(given);
+    Ok(pull::read_filter(broker, kind, text)?)
 }
 
 /// A length of time; `None` if it is negative. The conversion of prost negates it, which the least number cannot be.

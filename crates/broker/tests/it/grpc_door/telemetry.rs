@@ -3,9 +3,9 @@
 use protocol::v2::settings::PubSub;
 use protocol::v2::telemetry_command::Command;
 use protocol::v2::{
-    ClientType, Code, FilterExpression, HeartbeatRequest, HeartbeatResponse, NotifyClientTerminationRequest,
-    NotifyClientTerminationResponse, Publishing, Settings, Subscription, SubscriptionEntry, TelemetryCommand,
-    retry_policy,
+    ClientType, Code, FilterExpression, FilterType, HeartbeatRequest, HeartbeatResponse,
+    NotifyClientTerminationRequest, NotifyClientTerminationResponse, Publishing, Settings, Subscription,
+    SubscriptionEntry, TelemetryCommand, retry_policy,
 };
 
 use super::client::Client;
@@ -108,6 +108,40 @@ fn settings_that_say_nothing_or_cannot_be_end_the_stream() {
         assert!(!ended.text.is_empty());
     }
     assert!(server.broker().sessions.is_empty());
+}
+
+/// Later it would be told at each receive only, and a push consumer logs that and goes on.
+#[test]
+fn an_expression_that_cannot_be_served_ends_the_stream() {
+    let server = Server::start();
+    let mut client = Client::connect(server.grpc_address());
+    let mut check = |kind: FilterType, expression: &str, expected: Option<&str>| {
+        let mut said = consumer("g", &["orders"], ClientType::PushConsumer);
+        let Some(Command::Settings(Settings { pub_sub: Some(PubSub::Subscription(wanted)), .. })) = &mut said.command
+        else {
+            panic!("another kind")
+        };
+        wanted.subscriptions[0].expression =
+            Some(FilterExpression { r#type: kind.into(), expression: expression.into() });
+        let mut stream = client.open("Telemetry");
+        stream.say(&said);
+        let Some(expected) = expected else {
+            answered(stream.hear().unwrap());
+            return;
+        };
+        let ended = stream.hear::<TelemetryCommand>().unwrap_err();
+        assert_eq!(ended.status.as_deref(), Some("3"), "{expression}: {ended:?}");
+        assert!(ended.text.contains(expected), "{expression}: {ended:?}");
+    };
+    check(FilterType::Sql, "price > 5", Some("SQL92"));
+    server.broker().config.property_filter.set(true);
+    check(FilterType::Sql, "price >", Some("expected"));
+    check(FilterType::Sql, "", Some("empty"));
+    check(FilterType::Tag, &"x".repeat(20_000), Some("20000"));
+    assert!(server.broker().sessions.is_empty());
+    check(FilterType::Sql, "price > 5", None);
+    check(FilterType::Tag, "price >", None);
+    check(FilterType::Unspecified, "", None);
 }
 
 #[test]

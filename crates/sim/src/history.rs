@@ -136,6 +136,9 @@ pub struct History {
     pub cut_short: BTreeSet<NodeId>,
     /// Brokers that may have skipped offsets because of damage.
     pub skipped: BTreeSet<NodeId>,
+    /// Brokers whose checkpoint was damaged. After a power cut what was torn looks like damage in the middle, behind
+    /// which records are kept: that is a gap, and moving ahead because of it another one.
+    pub checkpoint_lost: BTreeSet<NodeId>,
     /// What consumers were handed one by one.
     pub handed_out: HandedOut,
     /// Promises that were broken.

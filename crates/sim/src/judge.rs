@@ -122,7 +122,9 @@ fn judge_queues(history: &History, node: NodeId, stored: &Stored, rules: Rules, 
             }
         }
         gaps += usize::from(is_gap(expected..found.max));
-        if gaps > rules.gaps_max + usize::from(history.skipped.contains(&node)) {
+        let excused =
+            usize::from(history.skipped.contains(&node)) + usize::from(history.checkpoint_lost.contains(&node));
+        if gaps > rules.gaps_max + excused {
             let (min, max) = (found.min, found.max);
             broken.push(format!("{topic}/{queue} of {node}, {min} to {max}, has {gaps} gaps"));
         }

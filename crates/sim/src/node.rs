@@ -154,6 +154,7 @@ impl Node {
         if path.starts_with("checkpoint") {
             // Without it, what was torn by a power cut may look like damage in the middle.
             history.skipped.insert(node);
+            history.checkpoint_lost.insert(node);
         }
         let is_misdirected = 1 < bytes.end - bytes.start;
         // So does damage that no checkpoint has seen: it may have cost the last message of a queue.

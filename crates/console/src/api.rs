@@ -15,15 +15,32 @@ pub mod write;
 
 use axum::body::Body;
 use axum::response::Response;
+use http::StatusCode;
 use http::header::{self, HeaderValue};
+use serde_json::{Value, json};
 
 use crate::page::PageError;
+
+/// Content type of a problem document.
+const PROBLEM: &str = "application/problem+json";
+
+fn title(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Error")
+}
+
+/// A problem document; `slug` names its kind.
+fn problem(slug: &str, status: StatusCode, detail: &str) -> Value {
+    json!({
+        "type": format!("/api/errors/{slug}"), "title": title(status), "status": status.as_u16(), "detail": detail,
+    })
+}
 
 /// Makes a problem document of an error; leaves other answers as they are.
 pub fn problem_of(mut response: Response) -> Response {
     let error = response.extensions_mut().remove::<PageError>();
     let status = response.status();
-    if error.is_none() && !status.is_client_error() && !status.is_server_error() {
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
+    if error.is_none() && (is_problem || !status.is_client_error() && !status.is_server_error()) {
         return response;
     }
     let slug = match &error {
@@ -41,13 +58,10 @@ pub fn problem_of(mut response: Response) -> Response {
         Some(PageError::Failed(_)) => "failed",
         None => "http",
     };
-    let title = status.canonical_reason().unwrap_or("Error");
-    let detail = error.map_or_else(|| title.to_owned(), |error| error.to_string());
-    let body = serde_json::json!({
-        "type": format!("/api/errors/{slug}"), "title": title, "status": status.as_u16(), "detail": detail,
-    });
+    let detail = error.map(|error| error.to_string());
+    let body = problem(slug, status, detail.as_deref().unwrap_or(title(status)));
     let mut problem = Response::new(Body::from(body.to_string()));
     *problem.status_mut() = status;
-    problem.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    problem.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
     problem
 }

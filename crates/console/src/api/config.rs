@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::etag;
 use super::read::group_value;
-use super::write::{is_dry_run, outcome, read};
+use super::write::{check_name, is_dry_run, outcome, read};
 use crate::app::App;
 use crate::auth::Role;
 use crate::cluster::brokers::BrokerAt;
@@ -24,6 +24,9 @@ use crate::pages::brokers::{broker_of, check_key};
 use crate::pages::group_changes::{RETRIES_MAX, RETRY_QUEUES_MAX};
 use crate::pages::groups::group_of;
 use crate::viewer::Viewer;
+
+/// Most characters of a group's name.
+const GROUP_NAME_MAX: usize = 120;
 
 /// A group to be created or changed; what is not given stays, or is as usual.
 #[derive(Debug, Deserialize)]
@@ -84,9 +87,7 @@ pub async fn put_group(
     params.only(&["dryRun"])?;
     viewer.must(Role::Operator)?;
     let new: NewGroup = read(&headers, &body)?;
-    if new.name.is_empty() {
-        return Err(PageError::BadRequest("`name` is empty".to_owned()));
-    }
+    check_name(&new.name, GROUP_NAME_MAX)?;
     let catalog = etag::catalog(&app, &headers).await;
     let known = catalog.groups.get(&new.name);
     let config = new.over(&known.and_then(|group| group.config()).cloned().unwrap_or_default())?;

@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use super::export::MESSAGES_MAX;
 use super::operations::{ALL, Field, Operation};
-use super::read::answer;
+use super::read::{LIMIT_MAX, answer};
 use crate::app::App;
 use crate::auth::Role;
 use crate::input::Params;
@@ -36,6 +37,24 @@ fn meaning(name: &str) -> &'static str {
         "action" => "what the action begins with",
         "result" => "done, partly or failed",
         _ => "see the console's manual",
+    }
+}
+
+/// What values parameters have.
+fn value_schema(name: &str, path: &str) -> Value {
+    match name {
+        "kind" => json!({ "type": "string", "enum": ["user", "retry", "dead", "system", "all"] }),
+        "format" => json!({ "type": "string", "enum": ["jsonl", "csv"] }),
+        "order" => json!({ "type": "string", "enum": ["oldest", "newest"] }),
+        "result" => json!({ "type": "string", "enum": ["done", "partly", "failed"] }),
+        "limit" => {
+            let most = if path.ends_with("/export") { MESSAGES_MAX } else { LIMIT_MAX };
+            json!({ "type": "integer", "minimum": 1, "maximum": most })
+        }
+        "from" | "to" => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
+        "dryRun" | "stacks" | "topics" => json!({ "type": "boolean" }),
+        "Idempotency-Key" => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
+        _ => json!({ "type": "string" }),
     }
 }
 
@@ -78,10 +97,12 @@ fn path_parameters(path: &str) -> Vec<Value> {
 }
 
 fn described(operation: &Operation) -> Value {
-    let header = |name: &str| json!({ "name": name, "in": "header", "schema": { "type": "string" } });
-    let query = operation.query.iter().map(
-        |name| json!({ "name": name, "in": "query", "description": meaning(name), "schema": { "type": "string" } }),
-    );
+    let schema = |name: &str| value_schema(name, operation.path);
+    let header = |name: &str| json!({ "name": name, "in": "header", "schema": schema(name) });
+    let query = operation
+        .query
+        .iter()
+        .map(|name| json!({ "name": name, "in": "query", "description": meaning(name), "schema": schema(name) }));
     let mut parameters: Vec<Value> = query.collect();
     let is_read = operation.method == "get";
     if operation.has_etag {

@@ -28,7 +28,7 @@ use crate::viewer::Viewer;
 
 /// Items of one answer when none are asked for, and at most.
 const LIMIT: usize = 100;
-const LIMIT_MAX: usize = 500;
+pub const LIMIT_MAX: usize = 500;
 
 /// An answer in JSON.
 pub fn answer(value: &Value) -> Response {

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::etag;
 use super::read::{answer, topic_value};
+use super::{PROBLEM, etag, problem};
 use crate::activity::deed::Outcomes;
 use crate::app::App;
 use crate::auth::Role;
@@ -29,6 +29,10 @@ use crate::viewer::Viewer;
 
 /// Most queues of a topic on one broker.
 const QUEUES_MAX: i32 = 1024;
+/// What topics may be declared for.
+const MESSAGE_TYPES: [&str; 8] = ["NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED", "PRIORITY", "LITE", "UNSPECIFIED"];
+/// Most characters of a topic's name.
+const TOPIC_NAME_MAX: usize = 127;
 
 /// A topic to be created or changed.
 #[derive(Debug, Deserialize)]
@@ -101,15 +105,38 @@ fn node_value(outcome: &Outcome) -> Value {
 pub fn outcome(outcomes: &[Outcome]) -> Response {
     let nodes: Vec<Value> = outcomes.iter().map(node_value).collect();
     let done = outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
-    let status = match done {
-        0 => StatusCode::BAD_GATEWAY,
-        all if all == outcomes.len() => StatusCode::OK,
-        _ => StatusCode::MULTI_STATUS,
+    let told = json!({ "nodes": nodes });
+    let (status, content_type, told) = match done {
+        0 => (StatusCode::BAD_GATEWAY, PROBLEM, nobody_did_it(outcomes, told)),
+        all if all == outcomes.len() => (StatusCode::OK, "application/json", told),
+        _ => (StatusCode::MULTI_STATUS, "application/json", told),
     };
-    let told = json!({ "nodes": nodes }).to_string();
-    let mut response = (status, [(CONTENT_TYPE, "application/json")], told).into_response();
+    let mut response = (status, [(CONTENT_TYPE, content_type)], told.to_string()).into_response();
     response.extensions_mut().insert(Outcomes(outcomes.to_vec()));
     response
+}
+
+/// The problem that no node did what was asked, and why each did not.
+fn nobody_did_it(outcomes: &[Outcome], mut told: Value) -> Value {
+    let reason = |outcome: &Outcome| Some(format!("{}: {}", outcome.node, outcome.result.as_ref().err()?));
+    let reasons: Vec<String> = outcomes.iter().filter_map(reason).collect();
+    let detail = if reasons.is_empty() { "no broker is known".to_owned() } else { reasons.join("; ") };
+    if let (Value::Object(told), Value::Object(problem)) =
+        (&mut told, problem("upstream", StatusCode::BAD_GATEWAY, &detail))
+    {
+        told.extend(problem);
+    }
+    told
+}
+
+/// A name of a topic or group that brokers take: at most `most` of the characters that they allow.
+pub fn check_name(name: &str, most: usize) -> Result<(), PageError> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-%|".contains(&byte);
+    if (1..=most).contains(&name.len()) && name.bytes().all(is_allowed) {
+        return Ok(());
+    }
+    let expected = format!("expected 1 to {most} letters, digits or `_`, `-`, `%`, `|`");
+    Err(PageError::BadRequest(format!("`name` is `{name}`; {expected}")))
 }
 
 /// `POST /api/v1/topics?dryRun=`
@@ -123,10 +150,15 @@ pub async fn put_topic(
     params.only(&["dryRun"])?;
     viewer.must(Role::Operator)?;
     let new: NewTopic = read(&headers, &body)?;
+    check_name(&new.name, TOPIC_NAME_MAX)?;
     for (name, queues) in [("readQueues", new.read_queues), ("writeQueues", new.write_queues)] {
         if !(1..=QUEUES_MAX).contains(&queues) {
             return Err(PageError::BadRequest(format!("`{name}` is {queues}; expected 1 to {QUEUES_MAX}")));
         }
+    }
+    if let Some(kind) = new.message_type.as_deref().filter(|kind| !MESSAGE_TYPES.contains(kind)) {
+        let known = MESSAGE_TYPES.join(", ");
+        return Err(PageError::BadRequest(format!("`messageType` is `{kind}`; known: {known}")));
     }
     let kind = new.message_type.clone().map(|kind| ("+message.type".to_owned(), kind));
     let after = json!({
@@ -185,6 +217,9 @@ pub async fn send(
     params.only(&[])?;
     viewer.must(Role::Operator)?;
     let new: NewMessage = read(&headers, &body)?;
+    if new.body.is_empty() {
+        return Err(PageError::BadRequest("`body` is empty; brokers store no message without one".to_owned()));
+    }
     let texts = new.properties.iter().flat_map(|(name, value)| [name, value]).chain(&new.keys).chain(&new.tag);
     if let Some(text) = texts.into_iter().find(|text| text.contains(['\u{1}', '\u{2}'])) {
         return Err(PageError::BadRequest(format!("`{text}` has a character that separates stored properties")));

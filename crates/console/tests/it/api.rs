@@ -2,7 +2,7 @@
 
 use protocol::codes::RequestCode;
 
-use crate::cluster::{ESCAPED, MESSAGE_ID, SCRIPT, Scene};
+use crate::cluster::{ESCAPED, MESSAGE_ID, SCRIPT, Scene, usual};
 
 #[track_caller]
 fn json(text: &str) -> serde_json::Value {
@@ -56,6 +56,47 @@ fn errors_are_problem_documents() {
         assert_eq!(json(&page.text)["type"], kind, "{path}");
         page.lacks(ESCAPED);
     }
+}
+
+#[test]
+fn what_no_broker_did_is_a_problem_that_names_each() {
+    let scene = Scene::answering(
+        "",
+        |_| (),
+        |asked| match asked.code {
+            RequestCode::UPDATE_AND_CREATE_TOPIC => asked.code(1).remark("too many topics"),
+            _ => usual(asked),
+        },
+    );
+    let refused =
+        scene.admin().send("POST", "/api/v1/topics", &[("content-type", "application/json")], r#"{"name":"payments"}"#);
+    assert_eq!((refused.status, refused.header("content-type")), (502, Some("application/problem+json")));
+    let told = json(&refused.text);
+    assert_eq!(
+        (told["type"].as_str(), told["nodes"][0]["done"].as_bool()),
+        (Some("/api/errors/upstream"), Some(false))
+    );
+    assert!(told["detail"].as_str().unwrap().contains("too many topics"), "{told}");
+}
+
+#[test]
+fn what_brokers_cannot_take_is_refused_before_they_are_asked() {
+    let scene = Scene::new(|_| None);
+    let mut admin = scene.admin();
+    let long = format!(r#"{{"name":"{}"}}"#, "t".repeat(128));
+    for (path, body, named) in [
+        ("/api/v1/topics", r#"{"name":""}"#, "`name`"),
+        ("/api/v1/topics", r#"{"name":"a b"}"#, "`name`"),
+        ("/api/v1/topics", &long, "1 to 127"),
+        ("/api/v1/topics", r#"{"name":"a","messageType":"ODD"}"#, "`messageType`"),
+        ("/api/v1/groups", r#"{"name":"ü"}"#, "`name`"),
+        ("/api/v1/topics/orders/messages", r#"{"body":""}"#, "`body`"),
+    ] {
+        let refused = admin.send("POST", path, &[("content-type", "application/json")], body);
+        assert_eq!(refused.status, 400, "{path} {body}");
+        refused.has(named);
+    }
+    assert_eq!(scene.count(RequestCode::UPDATE_AND_CREATE_TOPIC), 0);
 }
 
 #[test]

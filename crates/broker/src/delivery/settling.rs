@@ -164,13 +164,18 @@ fn take_one_back(broker: &Arc<Broker>, settlement: &Settlement<'_>) -> Result<()
 }
 
 /// Makes a message a dead letter of its group, and settles it once that is stored; whether the delivery is over does not
-/// matter, since its consumer gave up on the message itself. A message that is settled already stays so.
+/// matter, since its consumer gave up on the message itself. A message that is settled already stays so, and one that is
+/// not out, because it is too old, its topic was deleted or its group begins anew, needs nothing: consumers ask again
+/// until they hear that it is done.
 pub fn give_up(broker: &Arc<Broker>, settlement: &Settlement<'_>) -> Result<(), SettleError> {
-    let found = match Found::of(broker, settlement) {
-        // It was too old to be kept: nobody can get it any more.
-        Err(SettleError::NoMessage { offset, min, .. }) if offset < min => return Ok(()),
-        found => found?,
-    };
+    match bury(broker, settlement) {
+        Err(SettleError::Access(_) | SettleError::Handle(_) | SettleError::NoMessage { .. }) => Ok(()),
+        ended => ended,
+    }
+}
+
+fn bury(broker: &Arc<Broker>, settlement: &Settlement<'_>) -> Result<(), SettleError> {
+    let found = Found::of(broker, settlement)?;
     let mut state = found.consumption.lock();
     let queue = found.queue(broker, settlement, &mut state)?;
     let offset = settlement.delivery.offset;

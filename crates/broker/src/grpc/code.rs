@@ -129,7 +129,9 @@ impl From<SettleError> for Refused {
             // Clients try again without end for any code but this one.
             SettleError::Handle(_)
             | SettleError::NoMessage { .. }
-            | SettleError::Access(AccessError::NoSuchQueue { .. }) => Code::InvalidReceiptHandle,
+            | SettleError::Access(AccessError::NoSuchTopic(_) | AccessError::NoSuchQueue { .. }) => {
+                Code::InvalidReceiptHandle
+            }
             SettleError::Access(error) => access_code(error),
             SettleError::Queue(_) | SettleError::Read(_) => Code::InternalServerError,
         };

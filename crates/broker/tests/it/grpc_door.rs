@@ -7,6 +7,7 @@ mod offsets;
 mod receiving;
 mod routes;
 mod sending;
+mod settling;
 mod telemetry;
 mod tls;
 mod transactions;

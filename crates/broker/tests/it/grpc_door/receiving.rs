@@ -20,7 +20,7 @@ const AT_ONCE: Option<Duration> = Some(Duration { seconds: 0, nanos: 1 });
 const LONG: Option<Duration> = Some(Duration { seconds: 20, nanos: 0 });
 
 /// A broker with a topic `t` of one queue.
-fn start() -> (Server, Client) {
+pub fn start() -> (Server, Client) {
     let server = Server::start();
     server.broker().topics.put(TopicSettings::new("t", 1, Permission::READ_WRITE), 1);
     let client = Client::connect(server.grpc_address());
@@ -28,7 +28,7 @@ fn start() -> (Server, Client) {
 }
 
 /// A call of group `g` that takes what is there and does not wait.
-fn request() -> ReceiveMessageRequest {
+pub fn request() -> ReceiveMessageRequest {
     ReceiveMessageRequest {
         group: resource("g"),
         message_queue: Some(MessageQueue { topic: resource("t"), id: -1, ..MessageQueue::default() }),
@@ -45,7 +45,7 @@ fn send(client: &mut Client, messages: Vec<Message>) {
 }
 
 /// Sends messages with these numbers as ids.
-fn send_named(client: &mut Client, ids: std::ops::Range<usize>) {
+pub fn send_named(client: &mut Client, ids: std::ops::Range<usize>) {
     send(client, ids.map(|id| message("t", &id.to_string(), b"x")).collect());
 }
 
@@ -68,12 +68,12 @@ fn got(elements: Vec<ReceiveMessageResponse>) -> (Code, Vec<Message>) {
 
 /// Receives, and gives back code and messages.
 #[track_caller]
-fn receive(client: &mut Client, request: &ReceiveMessageRequest) -> (Code, Vec<Message>) {
+pub fn receive(client: &mut Client, request: &ReceiveMessageRequest) -> (Code, Vec<Message>) {
     got(client.call_streamed("ReceiveMessage", request))
 }
 
 /// Ids and attempts.
-fn ids(messages: &[Message]) -> Vec<(&str, i32)> {
+pub fn ids(messages: &[Message]) -> Vec<(&str, i32)> {
     let systems = messages.iter().map(|message| message.system_properties.as_ref().unwrap());
     systems.map(|system| (system.message_id.as_str(), system.delivery_attempt.unwrap())).collect()
 }

@@ -97,13 +97,19 @@ fn settlement<'a>(group: &'a str, topic: &'a str, handle: &str) -> Result<Settle
 
 /// A message of that id which is with a consumer of the group.
 fn out_by_id<'a>(broker: &Arc<Broker>, group: &'a str, topic: &'a str, message_id: &str) -> Option<Settlement<'a>> {
+    let known = broker.topics.get(topic)?;
     let mut found = Vec::new();
     broker.log.query_key(topic, message_id, 0, i64::MAX, SAME_ID_MAX, &mut found).ok()?;
     record::records(&found).filter(|record| record.properties().get(properties::UNIQ_KEY) == Some(message_id)).find_map(
         |record| {
             let (queue_id, offset) = (record.queue_id(), record.queue_offset());
             let delivered_ms = broker.deliveries.delivered_ms(group, topic, queue_id, offset)?;
-            Some(Settlement { group, topic, queue_id, queue: None, delivery: Delivery { offset, delivered_ms } })
+            let queue = broker.queue_number(&known, queue_id).ok()?;
+            // Before the topic was created again there may have been another message at that place.
+            let there = broker.log.entries(queue, offset, 1).ok()?;
+            let is_there = there.first().is_some_and(|entry| entry.position == record.position());
+            let delivery = Delivery { offset, delivered_ms };
+            is_there.then_some(Settlement { group, topic, queue_id, queue: Some(queue), delivery })
         },
     )
 }

@@ -170,3 +170,18 @@ fn handles_of_a_topic_that_was_deleted_are_void_and_its_messages_need_nothing_mo
     next_handle(&mut other);
     check();
 }
+
+/// The log still finds the message of the topic that was deleted.
+#[test]
+fn a_message_that_is_given_up_by_its_id_is_not_mistaken_for_another_at_its_place() {
+    let (server, mut client) = start();
+    send_named(&mut client, 0..1);
+    next_handle(&mut client);
+    server.connect().call(RequestCode::DELETE_TOPIC_IN_BROKER, &[("topic", "t")], b"");
+    server.broker().topics.put(TopicSettings::new("t", 1, Permission::READ_WRITE), 2);
+    send_named(&mut client, 1..2);
+    let handle = next_handle(&mut client);
+    assert_eq!(give_up(&mut client, "0", ""), Code::Ok);
+    assert_eq!(ack(&mut client, &handle), Code::Ok);
+    assert_eq!(dead_letters(&server), 0);
+}

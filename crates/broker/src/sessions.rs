@@ -200,7 +200,8 @@ impl Sessions {
 
     fn silent_since(&self, before_ms: i64) -> Vec<String> {
         let table = lock(&self.0);
-        table.by_client.values().filter(|s| s.heard_ms() < before_ms).map(|s| s.client.id.clone()).collect()
+        let silent = table.by_client.values().filter(|session| session.heard_ms() < before_ms && !session.has_stream());
+        silent.map(|session| session.client.id.clone()).collect()
     }
 }
 
@@ -250,7 +251,8 @@ impl Broker {
         }
     }
 
-    /// Ends sessions that were silent for longer than `silence_max_ms`.
+    /// Ends sessions that were silent for longer than `silence_max_ms`. One with a stream goes on: its client is there, or
+    /// its connection ends, and after the next heartbeat nothing could be asked of a new session.
     pub fn expire_sessions(&self, now_ms: i64, silence_max_ms: i64) {
         for client_id in self.sessions.silent_since(now_ms - silence_max_ms) {
             tracing::debug!(client_id, "a client is gone: it was silent for too long");
@@ -290,6 +292,8 @@ mod tests {
         assert!(old.take(&waker).is_none() && new.take(&waker).is_some());
         assert!(Arc::ptr_eq(&sessions.get_or_open(client("a"), 9).unwrap(), &session));
         assert_eq!((session.heard_ms(), sessions.len()), (9, 1));
+        assert_eq!(sessions.silent_since(10), Vec::<String>::new());
+        session.detach(&new);
         assert_eq!(sessions.silent_since(9), Vec::<String>::new());
         assert_eq!(sessions.silent_since(10), ["a"]);
         assert!(sessions.of_member(session.member).is_some() && sessions.remove("a").is_some());

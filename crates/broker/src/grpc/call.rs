@@ -44,7 +44,7 @@ impl Peer {
     /// A client gets its commands through this connection now.
     pub fn opened(&self, session: &Arc<Session>, commands: &Arc<Commands>) {
         let mut streams = self.streams.borrow_mut();
-        streams.retain(|(other, _)| !Arc::ptr_eq(other, session));
+        streams.retain(|(other, stream)| !Arc::ptr_eq(other, session) && !Arc::ptr_eq(stream, commands));
         streams.push((session.clone(), commands.clone()));
     }
 

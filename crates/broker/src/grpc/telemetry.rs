@@ -80,7 +80,8 @@ impl TelemetryStream {
         let session = self.call.open_session()?;
         session.attach(&self.commands);
         broker.session_does(&session, role);
-        if self.session.is_none() {
+        // It may be another one than before: a goodbye ends a session, and not the stream.
+        if !self.session.as_ref().is_some_and(|before| Arc::ptr_eq(before, &session)) {
             self.call.peer().opened(&session, &self.commands);
         }
         self.session = Some(session);

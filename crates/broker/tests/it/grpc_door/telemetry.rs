@@ -1,5 +1,7 @@
 //! Telemetry, heartbeats and goodbyes.
 
+use std::sync::Arc;
+
 use protocol::v2::settings::PubSub;
 use protocol::v2::telemetry_command::Command;
 use protocol::v2::{
@@ -193,6 +195,54 @@ fn a_silent_client_is_forgotten() {
     assert_eq!(broker.sessions.len(), 1);
     broker.expire_sessions(broker.clock.now_ms() + 121_000, 120_000);
     assert!(broker.sessions.is_empty() && broker.membership().consumer_group("g").is_none());
+}
+
+/// It could not be asked anything before it says its settings again, which may take minutes.
+#[test]
+fn a_silent_client_whose_stream_is_open_keeps_its_session() {
+    let server = Server::start();
+    let broker = server.broker();
+    let (mut client, mut beating) = (Client::connect(server.grpc_address()), Client::connect(server.grpc_address()));
+    let mut stream = client.open("Telemetry");
+    stream.say(&consumer("g", &["orders"], ClientType::PushConsumer));
+    answered(stream.hear().unwrap());
+    let session = broker.sessions.get("tests@1@0@abc").unwrap();
+    let late_ms = broker.clock.now_ms() + 121_000;
+    let _ = broker.membership().expire(late_ms, 120_000);
+    broker.expire_sessions(late_ms, 120_000);
+    // It counts as a member no more until it is heard of again.
+    assert!(broker.membership().consumer_group("g").is_none());
+    let answer: HeartbeatResponse = beating.call("Heartbeat", &beat(Some("g"), ClientType::PushConsumer));
+    assert_eq!(code(&answer.status), Code::Ok);
+    assert!(broker.membership().consumer_group("g").is_some());
+    assert!(Arc::ptr_eq(&broker.sessions.get("tests@1@0@abc").unwrap(), &session) && session.has_stream());
+}
+
+#[test]
+fn a_client_that_hangs_up_is_gone_at_once() {
+    let server = Server::start();
+    let broker = server.broker();
+    let hang_up = |said_goodbye: bool| {
+        let mut client = Client::connect(server.grpc_address());
+        let mut other = Client::connect(server.grpc_address());
+        let mut stream = client.open("Telemetry");
+        stream.say(&consumer("g", &["orders"], ClientType::PushConsumer));
+        answered(stream.hear().unwrap());
+        if said_goodbye {
+            let goodbye = NotifyClientTerminationRequest { group: resource("g") };
+            let answer: NotifyClientTerminationResponse = other.call("NotifyClientTermination", &goodbye);
+            assert_eq!(code(&answer.status), Code::Ok);
+            stream.say(&consumer("g", &["orders"], ClientType::PushConsumer));
+            answered(stream.hear().unwrap());
+        }
+        assert!(broker.membership().consumer_group("g").is_some());
+        drop(stream);
+        drop(client);
+        other.until(|| broker.sessions.is_empty() && broker.membership().consumer_group("g").is_none());
+    };
+    hang_up(false);
+    // One that came back by the same stream, too.
+    hang_up(true);
 }
 
 #[test]

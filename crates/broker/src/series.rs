@@ -55,7 +55,12 @@ impl Source for BrokerSeries {
         // One scrape at a time: two would only read the same twice.
         let mut seen = self.seen();
         let config = &broker.config;
-        let own = [("cluster", &*config.cluster_name), ("node_type", "broker"), ("node_id", &*config.broker_name)];
+        let own = [
+            ("cluster", &*config.cluster_name),
+            ("node_type", "broker"),
+            ("node_id", &*config.broker_name),
+            ("aggregation", "cumulative"),
+        ];
         let chosen = config.exporting.labels.iter().map(|(name, value)| (&**name, &**value));
         page.with_labels(&own.into_iter().chain(chosen).collect::<Vec<_>>());
         state::write(&broker, page);

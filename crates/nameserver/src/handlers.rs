@@ -12,7 +12,7 @@ mod refusal;
 mod tests;
 mod topics;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use net::ConnectionId;
@@ -189,6 +189,11 @@ impl Nameserver {
     /// How many brokers are alive, and how many topics they have.
     pub fn sizes(&self) -> (usize, usize) {
         self.state().routes.sizes()
+    }
+
+    /// Clusters that have brokers which are alive.
+    pub fn clusters(&self) -> BTreeSet<String> {
+        self.state().routes.clusters()
     }
 
     /// The KV table as it is now.

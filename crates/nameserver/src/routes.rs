@@ -93,6 +93,11 @@ impl Routes {
         (self.liveness.iter().count(), self.topics.len())
     }
 
+    /// Clusters that have brokers which are alive.
+    pub fn clusters(&self) -> BTreeSet<String> {
+        self.groups.values().map(|group| group.cluster.to_string()).collect()
+    }
+
     /// Drops the texts that depend on the settings or on the order configuration.
     pub fn forget_texts(&mut self) {
         for topic in self.topics.values_mut() {

@@ -1,7 +1,8 @@
 //! What a nameserver shows to Prometheus. Stock ones show nothing, so all names are our own.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use metrics::{Family, Page, Source};
 use protocol::codes::RequestCode;
@@ -38,23 +39,52 @@ impl Counters {
     }
 }
 
+/// Clusters that the series are labelled with. A nameserver mostly serves one.
+const CLUSTERS_MAX: usize = 8;
+
 /// A nameserver as Prometheus sees it. Does not keep the nameserver.
-pub struct NameserverSeries(Weak<Nameserver>);
+pub struct NameserverSeries {
+    nameserver: Weak<Nameserver>,
+    /// Host name and port.
+    node_id: String,
+    /// Clusters that brokers came from. A cluster whose last broker is gone stays: its series must not change their
+    /// labels in the moment in which somebody looks at them.
+    clusters: Mutex<BTreeSet<String>>,
+}
 
 impl NameserverSeries {
-    /// The series of a nameserver.
-    pub fn new(nameserver: &Arc<Nameserver>) -> NameserverSeries {
-        NameserverSeries(Arc::downgrade(nameserver))
+    /// The series of a nameserver that listens on that port.
+    pub fn new(nameserver: &Arc<Nameserver>, port: u16) -> NameserverSeries {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let node_id = format!("{}:{port}", host.trim());
+        NameserverSeries { nameserver: Arc::downgrade(nameserver), node_id, clusters: Mutex::default() }
+    }
+
+    /// The clusters that it serves, by name.
+    fn clusters(&self, nameserver: &Nameserver) -> String {
+        let mut known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        for cluster in nameserver.clusters() {
+            if known.len() < CLUSTERS_MAX {
+                known.insert(cluster);
+            }
+        }
+        known.iter().map(String::as_str).collect::<Vec<_>>().join(",")
     }
 }
 
 impl Source for NameserverSeries {
     fn write(&self, page: &mut Page) {
-        let Some(nameserver) = self.0.upgrade() else { return };
+        let Some(nameserver) = self.nameserver.upgrade() else { return };
+        let clusters = self.clusters(&nameserver);
         let (brokers, topics) = nameserver.sizes();
         let counters = nameserver.counters();
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        page.with_labels(&[("node_type", "nameserver")]);
+        page.with_labels(&[
+            ("cluster", &*clusters),
+            ("node_type", "nameserver"),
+            ("node_id", &*self.node_id),
+            ("aggregation", "cumulative"),
+        ]);
         page.family(&BROKERS, |series| series.value(&[], brokers));
         page.family(&TOPICS, |series| series.value(&[], topics));
         page.family(&ROUTES, |series| {
@@ -66,6 +96,6 @@ impl Source for NameserverSeries {
     }
 
     fn unready(&self) -> Option<String> {
-        self.0.upgrade().is_none().then(|| "the nameserver stops".to_owned())
+        self.nameserver.upgrade().is_none().then(|| "the nameserver stops".to_owned())
     }
 }

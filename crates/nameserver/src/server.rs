@@ -39,9 +39,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let mut shown = config.fixed_entries();
+    let mut port = config.listen_port;
     if let Some(address) = listeners.first().map(TcpListener::local_addr).transpose()? {
         // The port that was given where none was asked for.
-        shown.push(("listenPort".into(), address.port().to_string()));
+        port = address.port();
+        shown.push(("listenPort".into(), port.to_string()));
     }
     let loaded = file::load(&config.kv_path).map_err(std::io::Error::other)?;
     for error in &loaded.errors {
@@ -59,7 +61,7 @@ pub async fn serve(
     let changed = ChangedFile::new(changed_path, nameserver.clone());
     let (store, kv_writer) = KvWriter::new(config.kv_path, nameserver.clone());
     let shell = Shell { nameserver, store, changed, started: Instant::now(), connections: Mutex::default() };
-    exporter.add(Arc::new(NameserverSeries::new(&shell.nameserver)));
+    exporter.add(Arc::new(NameserverSeries::new(&shell.nameserver, port)));
     let door = NameserverDoor(Arc::new(shell));
 
     // The scan and the KV writer outlive the connections, whose last requests they still serve.

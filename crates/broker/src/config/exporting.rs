@@ -48,7 +48,7 @@ impl Default for Exporting {
 
 /// Reads `name:value,name:value`. Names are those of labels, and none that the broker sets itself.
 pub(super) fn labels(text: &str) -> Option<Vec<(String, String)>> {
-    const OWN: [&str; 3] = ["cluster", "node_type", "node_id"];
+    const OWN: [&str; 4] = ["cluster", "node_type", "node_id", "aggregation"];
     let is_name = |name: &str| {
         name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
             && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
@@ -71,7 +71,7 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(labels("zone:a, rack:7:b"), Some(vec![pair("zone", "a"), pair("rack", "7:b")]));
         assert_eq!(labels(""), Some(vec![]));
-        for wrong in ["zone", "7:a", "a-b:c", "cluster:x", "a:1,a:2"] {
+        for wrong in ["zone", "7:a", "a-b:c", "cluster:x", "aggregation:x", "a:1,a:2"] {
             assert_eq!(labels(wrong), None, "{wrong}");
         }
     }

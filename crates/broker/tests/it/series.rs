@@ -137,7 +137,7 @@ fn traffic_is_shown_with_the_names_and_labels_of_stock_brokers() {
     let sent = [("topic", "orders"), ("message_type", "normal"), ("is_system", "false"), ("cluster", "DefaultCluster")];
     assert_eq!(value("rocketmq_messages_in_total", &sent), 6.0);
     assert!(value("rocketmq_throughput_in_total", &sent) > 600.0);
-    let got = [("topic", "orders"), ("consumer_group", "cg"), ("is_retry", "false"), ("node_type", "broker")];
+    let got = [("topic", "orders"), ("consumer_group", "cg"), ("is_retry", "false"), ("aggregation", "cumulative")];
     assert!(value("rocketmq_messages_out_total", &got) >= 4.0);
     let behind = [("topic", "orders"), ("consumer_group", "cg"), ("is_system", "false"), ("zone", "a")];
     assert!(value("rocketmq_consumer_lag_messages", &behind) >= 3.0);

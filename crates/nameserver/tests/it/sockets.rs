@@ -115,6 +115,11 @@ async fn what_board_and_alerts_ask_of_nameservers_is_shown() {
     assert_eq!([value("apogee_namesrv_brokers", None), value("apogee_namesrv_topics", None)], [1.0, 2.0]);
     let routes = ["true", "false"].map(|found| value("apogee_namesrv_route_requests_total", Some(found)));
     assert_eq!((routes, value("apogee_namesrv_registrations_total", None)), ([1.0, 1.0], 1.0));
+    let brokers = samples.iter().find(|sample| sample.name == "apogee_namesrv_brokers").unwrap();
+    assert_eq!(brokers.labels["cluster"], "c");
+    let port = nameserver.address.rsplit_once(':').unwrap().1;
+    assert!(brokers.labels["node_id"].ends_with(&format!(":{port}")));
+    assert_eq!((&*brokers.labels["node_type"], &*brokers.labels["aggregation"]), ("nameserver", "cumulative"));
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     for file in ["grafana/dashboards/apogee.json", "prometheus/alerts.yml"] {
         let text = std::fs::read_to_string(deploy.join(file)).unwrap();

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use log::QueueNumber;
+use metrics::Stopwatch;
 use net::{Connection, ConnectionId};
+use protocol::codes::RequestCode;
 use protocol::frame::Codec;
 use tokio::sync::{Notify, oneshot};
 
@@ -27,6 +29,10 @@ pub struct HeldPull {
     pub opaque: i32,
     /// Codec of the request.
     pub codec: Codec,
+    /// Which of the requests that pull it was.
+    pub code: RequestCode,
+    /// Runs since it came.
+    pub since: Stopwatch,
     /// What is asked.
     pub request: PullRequest,
 }

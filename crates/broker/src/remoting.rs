@@ -152,31 +152,27 @@ impl RemotingService {
                 .answered(connection.id(), header.opaque, || call::client_answer(&header, frame.body));
             return true;
         }
-        let before = replies.len();
+        let is_appending = appending::is_appending(RequestCode(header.code));
+        let mut before = replies.len();
+        if !is_appending && !turn.is_empty() {
+            // What was sent before on this connection comes first.
+            *turn = std::mem::take(turn).append(&self.broker, replies);
+            before = replies.len();
+        }
+        let since = turn.since().unwrap_or_else(Stopwatch::start);
         let mut call =
-            Call { broker: &self.broker, connection, header: &header, codec, body: frame.body, out: replies };
-        if appending::is_appending(RequestCode(header.code)) {
+            Call { broker: &self.broker, connection, header: &header, codec, body: frame.body, since, out: replies };
+        if is_appending {
             turn.admit(&mut call);
-            if let (true, Some(stopwatch)) = (before < call.out.len(), turn.since()) {
-                timing::note(&self.broker, header.code, codec, &call.out[before..], stopwatch);
+            if before < call.out.len() {
+                timing::note(&call, before);
             }
         } else {
-            if !turn.is_empty() {
-                // What was sent before on this connection comes first.
-                *turn = std::mem::take(turn).append(&self.broker, call.out);
-            }
-            let end = call.out.len();
-            let stopwatch = Stopwatch::start();
-            let outcome = dispatch(&mut call);
-            if let Err(refusal) = outcome {
-                call.out.truncate(end);
+            if let Err(refusal) = dispatch(&mut call) {
+                call.out.truncate(before);
                 call.refuse(refusal);
             }
-            timing::note(&self.broker, header.code, codec, &call.out[end..], stopwatch);
-            if header.is_oneway() {
-                call.out.truncate(end);
-            }
-            return true;
+            timing::note(&call, before);
         }
         if header.is_oneway() {
             replies.truncate(before);

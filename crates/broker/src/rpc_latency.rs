@@ -3,7 +3,7 @@
 //! Found by every request, so there is no lock: a table of fixed size with open addressing, whose places are filled
 //! once and never emptied.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::Histogram;
@@ -33,17 +33,19 @@ pub struct Kind {
     pub response: i32,
     /// Whether it was held until there was something to say.
     pub held: bool,
+    /// Whether nobody wanted the answer.
+    pub oneway: bool,
 }
 
 impl Kind {
     /// A request that was answered at once.
     pub fn remoting(request: RequestCode, response: ResponseCode) -> Kind {
-        Kind { door: Door::Remoting, request: request.0, response: response.0, held: false }
+        Kind { door: Door::Remoting, request: request.0, response: response.0, held: false, oneway: false }
     }
 
     /// A call by gRPC.
     pub fn grpc(call: i32, status: i32) -> Kind {
-        Kind { door: Door::Grpc, request: call, response: status, held: false }
+        Kind { door: Door::Grpc, request: call, response: status, held: false, oneway: false }
     }
 
     /// The same, but for a request that nobody knows.
@@ -54,7 +56,8 @@ impl Kind {
 
     fn hash(self) -> usize {
         let codes = (self.request as u64) << 32 | u64::from(self.response as u32);
-        let rest = u64::from(self.held) << 1 | u64::from(self.door == Door::Grpc);
+        let flags = [self.oneway, self.held, self.door == Door::Grpc];
+        let rest = flags.into_iter().fold(0, |bits, flag| bits << 1 | u64::from(flag));
         // Multiplicative hashing: the upper bits are the good ones.
         ((codes ^ rest << 60).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 54) as usize
     }
@@ -62,9 +65,9 @@ impl Kind {
 
 type Place = OnceLock<(Kind, Histogram)>;
 
-/// The times of all kinds of calls.
-#[derive(Debug)]
-pub struct RpcLatency(Box<[Place]>);
+/// The times of all kinds of calls. Clones add to the same: an answer that is given later must not keep the broker.
+#[derive(Clone, Debug)]
+pub struct RpcLatency(Arc<[Place]>);
 
 impl Default for RpcLatency {
     fn default() -> RpcLatency {
@@ -119,6 +122,7 @@ mod tests {
         let others = [
             Kind::remoting(RequestCode::SEND_MESSAGE, ResponseCode::NO_PERMISSION),
             Kind { held: true, ..send },
+            Kind { oneway: true, ..send },
             Kind::grpc(send.request, send.response),
         ];
         latency.observe(send, Duration::from_millis(4), 3);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use log::{Log, QueueNumber};
+use metrics::Stopwatch;
 use net::{Connection, ConnectionId};
+use protocol::codes::RequestCode;
 use protocol::frame::Codec;
 use protocol::requests::PullFlags;
 use shuttle::thread;
@@ -29,7 +31,8 @@ fn pull(opaque: i32) -> HeldPull {
         sub_version: 0,
     };
     let connection = Arc::new(Connection::detached(ConnectionId(opaque as u64), ([127, 0, 0, 1], 1).into()));
-    HeldPull { connection, opaque, codec: Codec::Json, request }
+    let (code, since) = (RequestCode::PULL_MESSAGE, Stopwatch::start());
+    HeldPull { connection, opaque, codec: Codec::Json, code, since, request }
 }
 
 /// What `broker/src/remoting/pulls.rs` does with a pull that found nothing; `false` when there is something by now.

@@ -76,6 +76,10 @@ impl PendingAnswer {
         let request = RequestCode(call.header.code);
         PendingAnswer { request, opaque: call.header.opaque, codec: call.codec, kind }
     }
+
+    fn is_oneway(&self) -> bool {
+        matches!(self.kind, AnswerKind::None)
+    }
 }
 
 impl AppendingTurn {
@@ -93,7 +97,7 @@ impl AppendingTurn {
     pub fn admit(&mut self, call: &mut Call<'_>) {
         if self.origin.is_none() {
             self.origin = Some((call.broker.clone(), call.connection.clone()));
-            self.since = Some(Stopwatch::start());
+            self.since = Some(call.since);
         }
         let admitted = match RequestCode(call.header.code) {
             RequestCode::CONSUMER_SEND_MSG_BACK => self.admit_send_back(call),
@@ -285,7 +289,7 @@ impl AppendingTurn {
         if let Outcome::Refused(error) = outcome {
             broker.counters.sends_refused.fetch_add(self.answers.len() as u64, Ordering::Relaxed);
             let (code, remark) = (send::write_code(error), error.to_string());
-            for answer in self.answers.iter().filter(|answer| !matches!(answer.kind, AnswerKind::None)) {
+            for answer in self.answers.iter().filter(|answer| !answer.is_oneway()) {
                 let frame = FrameWriter::response(out, answer.codec, code, answer.opaque, Some(&remark));
                 send_fields(broker, frame).finish(b"");
             }
@@ -317,8 +321,8 @@ impl AppendingTurn {
     fn note_times(&self, broker: &Broker, code: ResponseCode) {
         let Some(since) = self.since else { return };
         let time = since.elapsed();
-        for same in self.answers.chunk_by(|a, b| a.request == b.request) {
-            let kind = Kind::remoting(same[0].request, code);
+        for same in self.answers.chunk_by(|a, b| a.request == b.request && a.is_oneway() == b.is_oneway()) {
+            let kind = Kind { oneway: same[0].is_oneway(), ..Kind::remoting(same[0].request, code) };
             broker.counters.rpc_latency.observe(kind, time, same.len() as u64);
         }
     }

@@ -12,7 +12,6 @@ use protocol::bodies::assignment::{
 use protocol::bodies::message_queue::MessageQueue;
 use protocol::codes::ResponseCode;
 use protocol::lenient_json;
-use protocol::writer::FrameWriter;
 
 use super::call::{Call, Refusal};
 use crate::assignment::{self, Strategy};
@@ -33,12 +32,11 @@ pub fn query(call: &mut Call<'_>) -> Result<(), Refusal> {
         call.answer_body(&body);
         return Ok(());
     }
-    let (broker, connection) = (call.broker.clone(), call.connection.clone());
-    let (codec, opaque) = (call.codec, call.header.opaque);
+    let (broker, asker) = (call.broker.clone(), call.later());
     tokio::task::spawn_local(async move {
         let queues = all_queues(&broker, &asked.topic).await;
         let body = lenient_json::to_vec(&assign(&broker, &asked, strategy, queues));
-        connection.send(|out| FrameWriter::response(out, codec, ResponseCode::SUCCESS, opaque, None).finish(&body));
+        asker.give(ResponseCode::SUCCESS, None, |frame| frame.finish(&body));
     });
     Ok(())
 }

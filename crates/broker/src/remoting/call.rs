@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use metrics::Stopwatch;
 use net::Connection;
-use protocol::codes::ResponseCode;
+use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::Codec;
 use protocol::header::Header;
 use protocol::lenient_json::{self, BodyError};
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::broker::Broker;
 use crate::client_requests::ClientAnswer;
 use crate::reconfigure;
+use crate::rpc_latency::{Kind, RpcLatency};
 use crate::unsaved::Saved;
 
 /// A request, and where its answer goes.
@@ -29,6 +31,8 @@ pub struct Call<'a> {
     pub codec: Codec,
     /// Body of the request.
     pub body: &'a [u8],
+    /// Runs since the request came.
+    pub since: Stopwatch,
     /// Where the answer is written.
     pub out: &'a mut Vec<u8>,
 }
@@ -111,21 +115,25 @@ impl<'a> Call<'a> {
 
     /// Where the answer goes, for whoever answers later.
     pub fn later(&self) -> LateAnswer {
-        let (connection, oneway) = (self.connection.clone(), self.header.is_oneway());
-        LateAnswer { connection, codec: self.codec, opaque: self.header.opaque, oneway }
+        LateAnswer {
+            connection: self.connection.clone(),
+            codec: self.codec,
+            opaque: self.header.opaque,
+            oneway: self.header.is_oneway(),
+            request: RequestCode(self.header.code),
+            since: self.since,
+            latency: self.broker.counters.rpc_latency.clone(),
+        }
     }
 
     /// Answers once every change of metadata so far is on disk, and nameservers have heard of new topics.
     pub fn answer_when_saved(&mut self) {
-        if self.header.is_oneway() {
-            return;
-        }
-        let (connection, codec, opaque) = (self.connection.clone(), self.codec, self.header.opaque);
+        let asker = self.later();
         // The metadata thread ends with the broker, so what waits there must not keep the broker.
         let broker = Arc::downgrade(self.broker);
         let limit_ms = self.broker.config.sync_flush_timeout.get().as_millis();
         self.broker.when_saved(move |saved| {
-            let answer = move || answer_saved(&connection, codec, opaque, saved, limit_ms);
+            let answer = move || answer_saved(&asker, saved, limit_ms);
             match broker.upgrade() {
                 Some(broker) => broker.registrations.when_told(broker.clock.now_ms(), answer),
                 None => answer(),
@@ -135,17 +143,14 @@ impl<'a> Call<'a> {
 
     /// Answers once every change of settings so far is on disk.
     pub fn answer_when_settings_are_saved(&mut self) {
-        if self.header.is_oneway() {
-            return;
-        }
-        let (connection, codec, opaque) = (self.connection.clone(), self.codec, self.header.opaque);
+        let asker = self.later();
         let limit_ms = self.broker.config.sync_flush_timeout.get().as_millis();
-        reconfigure::when_saved(self.broker, move |saved| answer_saved(&connection, codec, opaque, saved, limit_ms));
+        reconfigure::when_saved(self.broker, move |saved| answer_saved(&asker, saved, limit_ms));
     }
 }
 
 /// Answers a request whose change is in force, now that it is known whether it is saved.
-fn answer_saved(connection: &Connection, codec: Codec, opaque: i32, saved: Saved, limit_ms: u128) {
+fn answer_saved(asker: &LateAnswer, saved: Saved, limit_ms: u128) {
     let (code, remark) = match saved {
         Saved::OnDisk => (ResponseCode::SUCCESS, None),
         Saved::Failed => (ResponseCode::SYSTEM_ERROR, Some("the change is in force but could not be saved".to_owned())),
@@ -154,7 +159,7 @@ fn answer_saved(connection: &Connection, codec: Codec, opaque: i32, saved: Saved
             (ResponseCode::SYSTEM_ERROR, Some(remark))
         }
     };
-    connection.send(|out| FrameWriter::response(out, codec, code, opaque, remark.as_deref()).finish(b""));
+    asker.give(code, remark.as_deref(), |frame| frame.finish(b""));
 }
 
 /// Where the answer to a request goes that is given later, from any thread.
@@ -164,12 +169,17 @@ pub struct LateAnswer {
     codec: Codec,
     opaque: i32,
     oneway: bool,
+    request: RequestCode,
+    since: Stopwatch,
+    latency: RpcLatency,
 }
 
 impl LateAnswer {
     /// Answers. Whoever asked may be gone, or not want to know.
     pub fn give(&self, code: ResponseCode, remark: Option<&str>, rest: impl FnOnce(FrameWriter<'_>)) {
+        // Of a oneway request it was noted that it was taken.
         if !self.oneway {
+            self.latency.observe(Kind::remoting(self.request, code), self.since.elapsed(), 1);
             self.connection.send(|out| rest(FrameWriter::response(out, self.codec, code, self.opaque, remark)));
         }
     }

@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use metrics::Stopwatch;
 use net::Connection;
-use protocol::codes::ResponseCode;
+use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::Codec;
 use protocol::pop::{
     Notification, ORDERED_REVIVE_QUEUE, OffsetInfo, PeekMessage, PollingInfo, PollingNumber, PopMessage,
@@ -17,6 +18,7 @@ use protocol::writer::FrameWriter;
 use tokio::sync::Notify;
 
 use super::call::{Call, Refusal};
+use super::timing;
 use crate::broker::Broker;
 use crate::delivery::settling;
 use crate::delivery::taking::{self, Access, Start, TakeError, TakeRequest, Took};
@@ -41,6 +43,8 @@ pub struct HeldPop {
     opaque: i32,
     codec: Codec,
     deadline_ms: i64,
+    /// Runs since it came.
+    since: Stopwatch,
     asked: Asked,
 }
 
@@ -56,6 +60,13 @@ impl Asked {
     fn request(&self) -> &TakeRequest {
         match self {
             Asked::Messages(request) | Asked::Notification(request) => request,
+        }
+    }
+
+    fn code(&self) -> RequestCode {
+        match self {
+            Asked::Messages(_) => RequestCode::POP_MESSAGE,
+            Asked::Notification(_) => RequestCode::NOTIFICATION,
         }
     }
 }
@@ -204,6 +215,7 @@ fn serve(call: &mut Call<'_>, asked: Asked, deadline_ms: i64) -> Result<(), Refu
         opaque: call.header.opaque,
         codec: call.codec,
         deadline_ms,
+        since: call.since,
         asked,
     };
     let may_hold = !call.header.is_oneway() && call.broker.clock.now_ms() < deadline_ms;
@@ -305,11 +317,19 @@ impl Answer {
         }
     }
 
+    /// A notification says in its fields what a pop says by its code.
+    fn written_code(&self) -> ResponseCode {
+        match self.kind {
+            Kind::Notification => ResponseCode::SUCCESS,
+            Kind::Messages { .. } => self.code,
+        }
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         let full = self.code == ResponseCode::POLLING_FULL;
         match &self.kind {
             Kind::Notification => {
-                FrameWriter::response(out, self.codec, ResponseCode::SUCCESS, self.opaque, None)
+                FrameWriter::response(out, self.codec, self.written_code(), self.opaque, None)
                     .boolean("hasMsg", self.found)
                     .boolean("pollingFull", full)
                     .finish(b"");
@@ -370,6 +390,7 @@ fn run_again(broker: &Arc<Broker>, woken: Woken, held: HeldPop) {
         return;
     }
     let (connection, request) = (held.connection.clone(), held.asked.request().clone());
+    let (asked, since) = (held.asked.code(), held.since);
     let may_hold = woken == Woken::Message && broker.clock.now_ms() < held.deadline_ms;
     match try_now(broker, held, may_hold) {
         Tried::Held => {}
@@ -377,12 +398,14 @@ fn run_again(broker: &Arc<Broker>, woken: Woken, held: HeldPop) {
             if matches!(answer.kind, Kind::Notification) {
                 wake_another(broker, &request);
             }
+            timing::note_held(broker, asked, answer.written_code(), since);
             if !connection.send(|out| answer.write(out)) {
                 answer.take_back(broker, &request);
             }
         }
         Tried::Refused(held, error) => {
             wake_another(broker, &request);
+            timing::note_held(broker, asked, error.code(), since);
             connection.send(|out| {
                 let remark = error.to_string();
                 FrameWriter::response(out, held.codec, error.code(), held.opaque, Some(&remark)).finish(b"");

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use protocol::codes::ResponseCode;
+use protocol::codes::{RequestCode, ResponseCode};
 use protocol::frame::Codec;
 use protocol::requests::{PullFlags, PullMessage};
 use protocol::writer::FrameWriter;
 
 use super::call::{Call, Refusal};
+use super::timing;
 use crate::broker::Broker;
 use crate::held_pulls::HeldPull;
 use crate::pull::{self, Found, PullError, PullRequest, Pulled};
@@ -85,7 +86,14 @@ fn hold(call: &Call<'_>, request: PullRequest, pulled: &Pulled, wanted_ms: i64) 
     let broker = call.broker;
     let hold_ms = if broker.config.long_polling.get() { wanted_ms.clamp(0, HOLD_MAX_MS) } else { SHORT_HOLD_MS };
     let offset = request.offset;
-    let held = HeldPull { connection: call.connection.clone(), opaque: call.header.opaque, codec: call.codec, request };
+    let held = HeldPull {
+        connection: call.connection.clone(),
+        opaque: call.header.opaque,
+        codec: call.codec,
+        code: RequestCode(call.header.code),
+        since: call.since,
+        request,
+    };
     if !broker.pulls.hold(queue, broker.clock.now_ms() + hold_ms, held) {
         return false;
     }
@@ -146,6 +154,7 @@ fn run_again(broker: &Arc<Broker>, now_ms: i64, deadline_ms: i64, mut held: Held
     }
     with_body(|body| {
         let (codec, opaque, connection) = (held.codec, held.opaque, held.connection.clone());
+        let (asked, since) = (held.code, held.since);
         match pull::pull(broker, &held.request, body) {
             Ok(pulled) => {
                 let nothing = matches!(pulled.found, Found::NothingYet | Found::Empty | Found::NothingMatched);
@@ -159,10 +168,12 @@ fn run_again(broker: &Arc<Broker>, now_ms: i64, deadline_ms: i64, mut held: Held
                         return;
                     }
                 }
+                timing::note_held(broker, asked, pulled.found.code(), since);
                 connection.send(|out| write_answer(broker, codec, opaque, &pulled, body, out));
             }
             Err(error) => {
                 let (code, forbidden_type) = error.code();
+                timing::note_held(broker, asked, code, since);
                 connection.send(|out| {
                     let remark = error.to_string();
                     let mut frame = FrameWriter::response(out, codec, code, opaque, Some(&remark));

@@ -25,7 +25,7 @@ pub fn write(broker: &Broker, page: &mut Page) {
                 ("request_code", &*request),
                 ("response_code", &*response),
                 ("is_long_polling", truth(kind.held)),
-                ("result", "success"),
+                ("result", if kind.oneway { "oneway" } else { "success" }),
             ];
             series.histogram(&labels, histogram);
         }

@@ -17,6 +17,7 @@ use crate::calls::{Introduction, introduce, pull, send};
 use crate::grpc_door::client::Client;
 use crate::server::Server;
 use crate::wire::{Message, Wire};
+use protocol::writer::Expect;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -164,6 +165,62 @@ fn traffic_is_shown_with_the_names_and_labels_of_stock_brokers() {
     assert_eq!(value("rocketmq_rpc_latency_milliseconds_count", &unknown), 1.0);
     assert!(value("apogee_store_fsync_seconds_count", &[]) >= 1.0);
     assert!(value("apogee_store_append_messages_sum", &[]) >= 8.0);
+}
+
+#[test]
+fn requests_are_timed_that_are_held_answered_later_or_not_answered() {
+    let server = start(Options::default());
+    let (mut wire, mut consumer) = (server.connect(), server.connect());
+    let topic = [("topic", "fresh"), ("defaultTopic", "TBW102"), ("readQueueNums", "1"), ("writeQueueNums", "1")];
+    let topic = [&topic[..], &[("perm", "6"), ("topicFilterType", "SINGLE_TAG"), ("order", "false")]].concat();
+    succeeds(&wire.call(RequestCode::UPDATE_AND_CREATE_TOPIC, &topic, b""));
+    let pulled = [
+        ("consumerGroup", "cg"),
+        ("topic", "fresh"),
+        ("queueId", "0"),
+        ("queueOffset", "0"),
+        ("maxMsgNums", "32"),
+        ("sysFlag", "6"),
+        ("commitOffset", "0"),
+        ("suspendTimeoutMillis", "10000"),
+        ("subscription", "*"),
+        ("subVersion", "0"),
+        ("expressionType", "TAG"),
+    ];
+    let popped = [
+        ("consumerGroup", "popping"),
+        ("topic", "fresh"),
+        ("queueId", "-1"),
+        ("maxMsgNums", "1"),
+        ("invisibleTime", "600000"),
+        ("pollTime", "10000"),
+        ("bornTime", "0"),
+        ("initMode", "0"),
+        ("order", "false"),
+    ];
+    let held = [
+        consumer.request(RequestCode::PULL_MESSAGE, &pulled, b""),
+        consumer.request(RequestCode::POP_MESSAGE, &popped, b""),
+    ];
+    consumer.settle();
+    let sent =
+        [("producerGroup", "pg"), ("topic", "fresh"), ("defaultTopic", "TBW102"), ("defaultTopicQueueNums", "1")];
+    let more = [("queueId", "0"), ("sysFlag", "0"), ("bornTimestamp", "0"), ("flag", "0"), ("properties", "")];
+    wire.request_as(RequestCode::SEND_MESSAGE, Expect::Nothing, &[&sent[..], &more].concat(), b"oneway");
+    held.into_iter().for_each(|opaque| succeeds(&consumer.answer(opaque)));
+    wire.request_as(RequestCode::QUERY_CONSUMER_OFFSET, Expect::Nothing, &[("topic", "fresh")], b"");
+    wire.settle();
+    let samples = scrape(&server, "");
+    let count = |request: &str, response: &str, held: &str, result: &str| {
+        let labels =
+            [("request_code", request), ("response_code", response), ("is_long_polling", held), ("result", result)];
+        value(&samples, "rocketmq_rpc_latency_milliseconds_count", &labels)
+    };
+    assert_eq!(count("update_and_create_topic", "success", "false", "success"), 1.0);
+    assert_eq!(count("pull_message", "success", "true", "success"), 1.0);
+    assert_eq!(count("pop_message", "success", "true", "success"), 1.0);
+    assert_eq!(count("send_message", "success", "false", "oneway"), 1.0);
+    assert_eq!(count("query_consumer_offset", "system_error", "false", "oneway"), 1.0);
 }
 
 #[test]

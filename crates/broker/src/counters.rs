@@ -1,10 +1,10 @@
 //! What happened since the start, counted.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::creation_times::CreationTimes;
 use crate::rpc_latency::RpcLatency;
 use crate::wait_times::WaitTimes;
 
@@ -39,6 +39,10 @@ pub struct Counters {
     pub protocol_closes: AtomicU64,
     /// How long requests took.
     pub rpc_latency: RpcLatency,
+    /// How long it takes to create topics.
+    pub topic_creations: Arc<CreationTimes>,
+    /// How long it takes to create consumer groups.
+    pub group_creations: Arc<CreationTimes>,
     /// How long messages wait.
     pub wait_times: WaitTimes,
     samples: Mutex<VecDeque<Sample>>,

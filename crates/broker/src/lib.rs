@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod counters;
+pub mod creation_times;
 pub mod decide;
 pub mod delay;
 pub mod delivery;

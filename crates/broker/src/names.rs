@@ -140,6 +140,12 @@ pub fn is_system(topic: &str, cluster: &str, broker: &str) -> bool {
         || topic.strip_suffix("_REPLY_TOPIC").is_some_and(|rest| rest == cluster)
 }
 
+/// Whether the group belongs to the system.
+pub fn is_system_group(group: &str) -> bool {
+    const PREFIX: &str = "cid_rmq_sys_";
+    group.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -95,11 +95,5 @@ fn is_system_topic(broker: &Broker, topic: &str) -> bool {
 
 /// Whether a topic or a group belongs to the system.
 fn is_system(broker: &Broker, topic: &str, group: &str) -> bool {
-    is_system_topic(broker, topic) || is_system_group(group)
-}
-
-/// Whether a group belongs to the system.
-fn is_system_group(group: &str) -> bool {
-    const PREFIX: &str = "cid_rmq_sys_";
-    group.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+    is_system_topic(broker, topic) || names::is_system_group(group)
 }

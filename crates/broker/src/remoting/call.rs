@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::broker::Broker;
 use crate::client_requests::ClientAnswer;
+use crate::creation_times::Creation;
 use crate::reconfigure;
 use crate::rpc_latency::{Kind, RpcLatency};
 use crate::unsaved::Saved;
@@ -128,12 +129,29 @@ impl<'a> Call<'a> {
 
     /// Answers once every change of metadata so far is on disk, and nameservers have heard of new topics.
     pub fn answer_when_saved(&mut self) {
+        self.answer_when_saved_and(|_| ());
+    }
+
+    /// Answers when it is saved that something was created, and so done.
+    pub fn answer_when_created(&mut self, creation: Creation) {
+        self.answer_when_saved_and(move |saved| {
+            if saved == Saved::OnDisk {
+                creation.saved();
+            }
+        });
+    }
+
+    /// The same, and before that calls `and`.
+    fn answer_when_saved_and(&mut self, and: impl FnOnce(Saved) + Send + 'static) {
         let asker = self.later();
         // The metadata thread ends with the broker, so what waits there must not keep the broker.
         let broker = Arc::downgrade(self.broker);
         let limit_ms = self.broker.config.sync_flush_timeout.get().as_millis();
         self.broker.when_saved(move |saved| {
-            let answer = move || answer_saved(&asker, saved, limit_ms);
+            let answer = move || {
+                and(saved);
+                answer_saved(&asker, saved, limit_ms);
+            };
             match broker.upgrade() {
                 Some(broker) => broker.registrations.when_told(broker.clock.now_ms(), answer),
                 None => answer(),

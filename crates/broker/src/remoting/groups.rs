@@ -11,29 +11,40 @@ use protocol::requests::{DeleteSubscriptionGroup, GetSubscriptionGroup, GroupMay
 
 use super::call::{Call, Refusal};
 use crate::broker::Broker;
+use crate::creation_times::Creation;
 use crate::groups::{self, GroupError, GroupSettings};
+use crate::names;
 use crate::registration::wire_version;
 
 /// The bit that stands for a topic that may not be read, where a table of such bits is asked for.
 const NO_READING: i32 = 1 << 2;
 
 pub fn create(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let settings = check(call.broker, call.read_body()?)?;
+    let wanted: SubscriptionGroupConfig = call.read_body()?;
+    let creation = begin(call, [&*wanted.group_name]);
+    let settings = check(call.broker, wanted)?;
     call.broker.groups.put(settings, call.broker.clock.now_ms());
-    call.answer_when_saved();
+    call.answer_when_created(creation);
     Ok(())
 }
 
 /// All of them, or none.
 pub fn create_many(call: &mut Call<'_>) -> Result<(), Refusal> {
     let body: SubscriptionGroupList = call.read_body()?;
+    let creation = begin(call, body.group_config_list.iter().map(|wanted| &*wanted.group_name));
     let checked = body.group_config_list.into_iter().map(|wanted| check(call.broker, wanted));
     let checked: Vec<GroupSettings> = checked.collect::<Result<_, Refusal>>()?;
     for settings in checked {
         call.broker.groups.put(settings, call.broker.clock.now_ms());
     }
-    call.answer_when_saved();
+    call.answer_when_created(creation);
     Ok(())
+}
+
+/// From here on it counts how long it takes to create these groups, and whether it succeeds.
+fn begin<'n>(call: &Call<'_>, names: impl IntoIterator<Item = &'n str>) -> Creation {
+    let is_system = names.into_iter().any(names::is_system_group);
+    Creation::new(&call.broker.counters.group_creations, call.since, is_system)
 }
 
 /// Checks what an operator wants of a group, and completes it with the attributes and bans that the

@@ -13,6 +13,7 @@ use protocol::requests::{CreateTopic, OneTopic};
 
 use super::call::{Call, Refusal};
 use crate::broker::Broker;
+use crate::creation_times::Creation;
 use crate::names;
 use crate::registration::{wire_topic, wire_version};
 use crate::stats::Span;
@@ -22,6 +23,7 @@ use crate::topics::{self, Permission, TopicError, TopicSettings};
 pub fn create(call: &mut Call<'_>) -> Result<(), Refusal> {
     let header: CreateTopic<'_> = call.read()?;
     let broker = call.broker;
+    let creation = begin(call, [&*header.topic]);
     let mut settings = TopicSettings {
         name: header.topic.into_owned(),
         read_queues: header.read_queue_nums,
@@ -38,7 +40,7 @@ pub fn create(call: &mut Call<'_>) -> Result<(), Refusal> {
         None => Ok(()),
     })?;
     put(broker, vec![settings]);
-    call.answer_when_saved();
+    call.answer_when_created(creation);
     Ok(())
 }
 
@@ -46,6 +48,7 @@ pub fn create(call: &mut Call<'_>) -> Result<(), Refusal> {
 pub fn create_many(call: &mut Call<'_>) -> Result<(), Refusal> {
     let body: TopicConfigList = call.read_body()?;
     let broker = call.broker;
+    let creation = begin(call, body.topic_config_list.iter().map(|wanted| &*wanted.topic_name));
     let mut checked = Vec::with_capacity(body.topic_config_list.len());
     for wanted in body.topic_config_list {
         let mut settings = TopicSettings {
@@ -63,8 +66,15 @@ pub fn create_many(call: &mut Call<'_>) -> Result<(), Refusal> {
         checked.push(settings);
     }
     put(broker, checked);
-    call.answer_when_saved();
+    call.answer_when_created(creation);
     Ok(())
+}
+
+/// From here on it counts how long it takes to create these topics, and whether it succeeds.
+fn begin<'n>(call: &Call<'_>, names: impl IntoIterator<Item = &'n str>) -> Creation {
+    let config = &call.broker.config;
+    let is_system = |name: &str| names::is_system(name, &config.cluster_name, &config.broker_name);
+    Creation::new(&call.broker.counters.topic_creations, call.since, names.into_iter().any(is_system))
 }
 
 /// Checks what an operator wants of a topic, and completes it with the attributes that the topic has and `change`

@@ -4,9 +4,10 @@ use metrics::{Family, Page};
 use protocol::bodies::heartbeat::ConsumeType;
 use protocol::versions;
 
-use super::{is_system_group, truth};
+use super::truth;
 use crate::broker::Broker;
 use crate::membership::census::Build;
+use crate::names::is_system_group;
 
 const PRODUCERS: Family = Family::gauge("rocketmq_producer_connections", "Members of producer groups");
 const CONSUMERS: Family = Family::gauge("rocketmq_consumer_connections", "Members of consumer groups");

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use metrics::{Family, Page};
 
+use super::truth;
 use crate::broker::Broker;
 
 const WATERMARK: Family = Family::gauge(
@@ -13,6 +14,16 @@ const WATERMARK: Family = Family::gauge(
 const PERMISSION: Family = Family::gauge("rocketmq_broker_permission", "What clients may do: 2 write, 4 read, 6 both");
 const TOPICS: Family = Family::gauge("rocketmq_topic_number", "Topics");
 const GROUPS: Family = Family::gauge("rocketmq_consumer_group_number", "Consumer groups");
+const TOPIC_CREATIONS: Family = Family::histogram(
+    "rocketmq_topic_create_execution_time",
+    "Time from a request to create or change topics until that is saved",
+)
+.in_unit("milliseconds");
+const GROUP_CREATIONS: Family = Family::histogram(
+    "rocketmq_consumer_group_create_execution_time",
+    "Time from a request to create or change consumer groups until that is saved",
+)
+.in_unit("milliseconds");
 const REGISTERED: Family =
     Family::gauge("apogee_nameserver_registered", "Whether the broker is registered with the nameserver");
 const CONNECTIONS: Family =
@@ -50,6 +61,16 @@ pub fn write(broker: &Broker, page: &mut Page) {
     let (topics, groups) = (broker.topics.all().len(), broker.groups.all().len());
     page.family(&TOPICS, |series| series.value(&[], topics));
     page.family(&GROUPS, |series| series.value(&[], groups));
+    let creations =
+        [(TOPIC_CREATIONS, &broker.counters.topic_creations), (GROUP_CREATIONS, &broker.counters.group_creations)];
+    for (family, times) in creations {
+        page.family(&family, |series| {
+            for (succeeded, is_system, histogram) in times.all().filter(|(.., histogram)| histogram.count() > 0) {
+                let status = if succeeded { "success" } else { "failure" };
+                series.histogram(&[("invocation_status", status), ("is_system", truth(is_system))], histogram);
+            }
+        });
+    }
     let registered = broker.registrations.registered_with();
     page.family(&REGISTERED, |series| {
         for nameserver in &broker.config.nameservers {

@@ -174,6 +174,10 @@ fn requests_are_timed_that_are_held_answered_later_or_not_answered() {
     let topic = [("topic", "fresh"), ("defaultTopic", "TBW102"), ("readQueueNums", "1"), ("writeQueueNums", "1")];
     let topic = [&topic[..], &[("perm", "6"), ("topicFilterType", "SINGLE_TAG"), ("order", "false")]].concat();
     succeeds(&wire.call(RequestCode::UPDATE_AND_CREATE_TOPIC, &topic, b""));
+    let of_system = [("topic", "SCHEDULE_TOPIC_XXXX")];
+    let refused = wire.call(RequestCode::UPDATE_AND_CREATE_TOPIC, &[&of_system, &topic[1..]].concat(), b"");
+    assert_eq!(refused.response_code(), ResponseCode::INVALID_PARAMETER);
+    succeeds(&wire.call(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &[], br#"{"groupName":"cg"}"#));
     let pulled = [
         ("consumerGroup", "cg"),
         ("topic", "fresh"),
@@ -217,6 +221,13 @@ fn requests_are_timed_that_are_held_answered_later_or_not_answered() {
         value(&samples, "rocketmq_rpc_latency_milliseconds_count", &labels)
     };
     assert_eq!(count("update_and_create_topic", "success", "false", "success"), 1.0);
+    let created = |what: &str, status: &str, is_system: &str| {
+        let name = format!("rocketmq_{what}_create_execution_time_milliseconds_count");
+        value(&samples, &name, &[("invocation_status", status), ("is_system", is_system)])
+    };
+    assert_eq!(created("topic", "success", "false"), 1.0);
+    assert_eq!(created("topic", "failure", "true"), 1.0);
+    assert_eq!(created("consumer_group", "success", "false"), 1.0);
     assert_eq!(count("pull_message", "success", "true", "success"), 1.0);
     assert_eq!(count("pop_message", "success", "true", "success"), 1.0);
     assert_eq!(count("send_message", "success", "false", "oneway"), 1.0);

@@ -157,13 +157,12 @@ pub fn decide(broker: &Broker, decision: &Decision, appends: &mut Appends) -> Re
 
 fn count(broker: &Broker, record: &Record<'_>, commit: bool) {
     let topic = record.properties().get(properties::REAL_TOPIC).and_then(|name| broker.topics.get(name));
-    if let Some(topic) = topic {
-        let counter = if commit { &topic.tallies.committed } else { &topic.tallies.rolled_back };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
+    let Some(topic) = topic else { return };
+    let counter = if commit { &topic.tallies.committed } else { &topic.tallies.rolled_back };
+    counter.fetch_add(1, Ordering::Relaxed);
     if commit {
         let age_s = (broker.clock.now_ms() - record.store_timestamp_ms()).max(0) as u64 / 1000;
-        broker.counters.wait_times.commit.observe(age_s);
+        topic.tallies.commit_times().observe(age_s);
     }
 }
 

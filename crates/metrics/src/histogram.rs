@@ -66,6 +66,16 @@ impl Histogram {
         self.sum.fetch_add(value.wrapping_mul(times), Ordering::Relaxed);
     }
 
+    /// Adds values that were sorted before: how many fell below which bound, the last those above all of them, and the
+    /// sum of all.
+    pub fn observe_sorted(&self, counts: &[u32], sum: u64) {
+        debug_assert_eq!(counts.len(), self.counts.len());
+        for (of_bucket, count) in self.counts.iter().zip(counts).filter(|(_, count)| **count > 0) {
+            of_bucket.fetch_add(u64::from(*count), Ordering::Relaxed);
+        }
+        self.sum.fetch_add(sum, Ordering::Relaxed);
+    }
+
     /// Adds a time. A histogram of [`Scale::Plain`] takes it in milliseconds.
     pub fn observe_time(&self, time: Duration) {
         self.observe_time_many(time, 1);
@@ -116,6 +126,8 @@ mod tests {
         let read = histogram.read();
         assert_eq!((read.bounds, read.cumulative), (vec![10.0, 20.0], vec![2, 7, 9]));
         assert_eq!((read.sum, histogram.count()), (1_107.0, 9));
+        histogram.observe_sorted(&[1, 0, 2], 100);
+        assert_eq!((histogram.read().cumulative, histogram.read().sum), (vec![3, 8, 12], 1_207.0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::topics::Topic;
 
 const MESSAGES_IN: Family = Family::counter("rocketmq_messages_in", "Messages stored in the topic");
 const BYTES_IN: Family = Family::counter("rocketmq_throughput_in", "Bytes stored in the topic");
+const SIZES: Family = Family::histogram("rocketmq_message_size", "Sizes of the messages stored in the topic, in bytes");
 const MESSAGES_OUT: Family = Family::counter("rocketmq_messages_out", "Messages of the topic that the group got");
 const BYTES_OUT: Family = Family::counter("rocketmq_throughput_out", "Bytes of the topic that the group got");
 const DEAD: Family = Family::counter("rocketmq_send_to_dlq_messages", "Dead letters of the group");
@@ -50,6 +51,18 @@ pub fn write(broker: &Broker, page: &mut Page) {
             }
         });
     }
+    page.family(&SIZES, |series| {
+        for used in &used {
+            if let Some(sizes) = used.topic.tallies.known_sizes() {
+                let labels = [
+                    ("topic", used.name()),
+                    ("message_type", &*used.message_type),
+                    ("is_system", truth(used.is_system)),
+                ];
+                series.histogram(&labels, sizes);
+            }
+        }
+    });
     for (family, value) in [(MESSAGES_OUT, messages as fn(&Counted) -> u64), (BYTES_OUT, bytes)] {
         page.family(&family, |series| {
             for (used, (group, got)) in used.iter().flat_map(|used| used.got.iter().map(move |got| (used, got))) {

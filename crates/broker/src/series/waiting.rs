@@ -57,9 +57,15 @@ pub fn write(broker: &Broker, half_topics: &mut HashMap<u64, String>, page: &mut
     write_delayed(&broker.log.due_backlog(now_ms), now_ms, page);
     write_waiting(broker, page);
     write_halves(broker, half_topics, now_ms, page);
-    let times = &broker.counters.wait_times;
-    page.family(&DELAY, |series| series.histogram(&[], &times.delay));
-    page.family(&COMMIT, |series| series.histogram(&[], &times.commit));
+    page.family(&DELAY, |series| series.histogram(&[], &broker.counters.wait_times.delay));
+    let topics = broker.topics.list();
+    page.family(&COMMIT, |series| {
+        for topic in &topics {
+            if let Some(times) = topic.tallies.known_commit_times() {
+                series.histogram(&[("topic", &*topic.settings.name)], times);
+            }
+        }
+    });
 }
 
 fn write_delayed(backlog: &DueBacklog, now_ms: i64, page: &mut Page) {

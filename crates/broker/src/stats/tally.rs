@@ -2,9 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+
+use metrics::Histogram;
+use metrics::histogram::Scale;
 
 use super::history::{Counted, History, Span, Sum};
+use crate::wait_times;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// Bounds of stock brokers for sizes of messages, in bytes.
+pub const SIZE_BOUNDS: [u64; 6] = [KIB, 4 * KIB, 512 * KIB, MIB, 2 * MIB, 4 * MIB];
 
 /// A counter and its past.
 #[derive(Debug, Default)]
@@ -56,6 +66,10 @@ pub struct TopicTallies {
     pub committed: AtomicU64,
     /// Half messages for it that were rolled back.
     pub rolled_back: AtomicU64,
+    /// How large the records are that were stored in it, in bytes.
+    sizes: OnceLock<Histogram>,
+    /// Time from storing a half message for it to the commit, in seconds.
+    commit_times: OnceLock<Histogram>,
     groups: RwLock<HashMap<String, GroupTallies>>,
 }
 
@@ -75,6 +89,26 @@ pub struct GroupTallies {
 }
 
 impl TopicTallies {
+    /// How large the records are that were stored in it; the first that asks begins with that.
+    pub fn sizes(&self) -> &Histogram {
+        self.sizes.get_or_init(|| Histogram::new(Scale::Plain, &SIZE_BOUNDS))
+    }
+
+    /// How large the records are that were stored in it, if any were.
+    pub fn known_sizes(&self) -> Option<&Histogram> {
+        self.sizes.get()
+    }
+
+    /// Time from storing half messages for it to their commits; the first that asks begins with that.
+    pub fn commit_times(&self) -> &Histogram {
+        self.commit_times.get_or_init(wait_times::commit_times)
+    }
+
+    /// Time from storing half messages for it to their commits, if there were any.
+    pub fn known_commit_times(&self) -> Option<&Histogram> {
+        self.commit_times.get()
+    }
+
     /// Calls `with` with what was counted of a group, which begins with that if need be.
     pub fn with_group<T>(&self, group: &str, with: impl Fn(&GroupTallies) -> T) -> T {
         if let Some(known) = self.known_group(group, &with) {

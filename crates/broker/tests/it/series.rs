@@ -138,6 +138,8 @@ fn traffic_is_shown_with_the_names_and_labels_of_stock_brokers() {
     let sent = [("topic", "orders"), ("message_type", "normal"), ("is_system", "false"), ("cluster", "DefaultCluster")];
     assert_eq!(value("rocketmq_messages_in_total", &sent), 6.0);
     assert!(value("rocketmq_throughput_in_total", &sent) > 600.0);
+    assert_eq!(value("rocketmq_message_size_count", &sent), 6.0);
+    assert_eq!(value("rocketmq_message_size_sum", &sent), value("rocketmq_throughput_in_total", &sent));
     let got = [("topic", "orders"), ("consumer_group", "cg"), ("is_retry", "false"), ("aggregation", "cumulative")];
     assert!(value("rocketmq_messages_out_total", &got) >= 4.0);
     let behind = [("topic", "orders"), ("consumer_group", "cg"), ("is_system", "false"), ("zone", "a")];
@@ -153,6 +155,7 @@ fn traffic_is_shown_with_the_names_and_labels_of_stock_brokers() {
     assert_eq!(value("rocketmq_send_to_dlq_messages_total", &[("consumer_group", "cg")]), 1.0);
     assert_eq!(value("rocketmq_half_messages", &[("topic", "orders")]), 1.0);
     assert_eq!(value("rocketmq_commit_messages_total", &[("topic", "orders")]), 1.0);
+    assert_eq!(value("rocketmq_finish_message_latency_milliseconds_count", &[("topic", "orders")]), 1.0);
     assert_eq!(value("rocketmq_rollback_messages_total", &[("topic", "orders")]), 1.0);
     assert_eq!(value("rocketmq_timer_enqueue_total", &[("topic", "orders")]), 2.0);
     assert_eq!(value("rocketmq_timer_dequeue_total", &[("topic", "orders")]), 1.0);

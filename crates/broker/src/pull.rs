@@ -212,7 +212,8 @@ pub fn pull(broker: &Broker, request: &PullRequest, out: &mut Vec<u8>) -> Result
     let before = out.len();
     let read = read_matching(&broker.log, queue, offset, limits, &filter, out)?;
     if let PullOutcome::Found { count } = read.outcome {
-        stats::count_got(broker, &topic, &request.group, count, out.len() - before);
+        let of_queue = || std::iter::once((request.queue_id, count));
+        stats::count_got(broker, &topic, &request.group, of_queue, out.len() - before);
         #[cfg(feature = "otel")]
         crate::spans::delivered(broker, &request.topic, &request.group, &out[before..]);
     }

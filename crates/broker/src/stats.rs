@@ -10,6 +10,7 @@ mod append_times;
 mod history;
 mod mornings;
 mod puts;
+mod queues;
 mod tally;
 mod view;
 
@@ -23,6 +24,7 @@ pub use append_times::{AppendTimes, Distribution};
 pub use history::{Counted, History, SAMPLE_EVERY_MS, Span, Sum};
 pub use mornings::Mornings;
 pub use puts::Puts;
+pub use queues::{QueueCounts, QueueHistories};
 pub use tally::{GroupTallies, Tally, TopicTallies};
 pub use view::view;
 
@@ -54,14 +56,26 @@ impl Stats {
     }
 }
 
-/// A group was given messages of a topic, by one read.
-pub fn count_got(broker: &Broker, topic: &Topic, group: &str, messages: usize, bytes: usize) {
+/// A group was given messages of a topic, by one read. `queues` says how many of which queue, and may be asked again.
+pub fn count_got<Q: Iterator<Item = (i32, usize)>>(
+    broker: &Broker,
+    topic: &Topic,
+    group: &str,
+    queues: impl Fn() -> Q,
+    bytes: usize,
+) {
+    let messages: usize = queues().map(|(_, messages)| messages).sum();
     let counters = &broker.counters;
     counters.messages_out.fetch_add(messages as u64, Ordering::Relaxed);
     counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     counters.pulls_found.fetch_add(1, Ordering::Relaxed);
     let counted = Counted { messages: messages as u64, bytes: bytes as u64, times: 1 };
-    topic.tallies.with_group(group, |of_group| of_group.got.add(counted));
+    topic.tallies.with_group(group, |of_group| {
+        of_group.got.add(counted);
+        for (queue_id, messages) in queues() {
+            of_group.got_by_queue.add(queue_id.max(0) as usize, messages as u64);
+        }
+    });
 }
 
 /// A consumer of a group acknowledged a message that was handed out.
@@ -79,6 +93,24 @@ pub fn count_postponed(broker: &Broker, topic: &Topic, group: &str) {
 /// A message whose size does not matter.
 const ONE: Counted = Counted { messages: 1, bytes: 0, times: 1 };
 
+/// Notes where queues stand that are there at the start: what they hold was not sent since.
+pub fn begin(broker: &Broker) {
+    for topic in broker.topics.list() {
+        for (queue, stands_at) in queue_stands(broker, &topic) {
+            topic.tallies.queues.begin_at(queue, stands_at);
+        }
+    }
+}
+
+/// Where the queues of a topic stand, by id: those that hold, or held, anything.
+fn queue_stands(broker: &Broker, topic: &Topic) -> impl Iterator<Item = (usize, u64)> {
+    (0..topic.queue_count()).filter_map(|id| {
+        let number =
+            topic.known_queue(id).or_else(|| broker.log.find_queue(&topic.settings.name, u32::try_from(id).ok()?))?;
+        Some((usize::try_from(id).ok()?, broker.log.next_offset(number)))
+    })
+}
+
 /// Keeps where all counters stand. To be called every [`SAMPLE_EVERY_MS`].
 pub fn sample(broker: &Broker, now_ms: i64) {
     let (put, got) = (total_put(broker), total_got(broker));
@@ -92,6 +124,10 @@ pub fn sample(broker: &Broker, now_ms: i64) {
     broker.writer.append_times().cut(now_ms);
     for topic in broker.topics.list() {
         topic.tallies.sample(now_ms);
+        let put = topic.tallies.put.counted().messages;
+        if !topic.tallies.queues.is_at_rest(put) {
+            topic.tallies.queues.sample(now_ms, put, queue_stands(broker, &topic));
+        }
     }
 }
 

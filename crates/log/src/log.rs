@@ -336,6 +336,11 @@ impl Log {
         QueueOffsets { min: min.min(max), max }
     }
 
+    /// The offset that the next message of a queue gets; 0 when there is no such queue. Cheaper than [`Log::offsets`].
+    pub fn next_offset(&self, queue: QueueNumber) -> u64 {
+        self.published().queues.next(queue).unwrap_or(0)
+    }
+
     /// Forgets a queue and makes that durable. A queue of the same name starts at offset 0 again. Returns whether
     /// there was one.
     pub fn delete_queue(&self, topic: &str, queue_id: u32) -> Result<bool, DeleteError> {

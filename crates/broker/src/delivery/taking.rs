@@ -176,7 +176,11 @@ pub fn take(
     let Taking { took, doomed, from, out, .. } = taking;
     let read = &out[from..];
     if !took.messages.is_empty() {
-        stats::count_got(broker, &access.topic, &request.group, took.messages.len(), read.len());
+        let by_queue = || {
+            let runs = took.messages.chunk_by(|one, next| one.queue_id == next.queue_id);
+            runs.map(|run| (run[0].queue_id, run.len()))
+        };
+        stats::count_got(broker, &access.topic, &request.group, by_queue, read.len());
         #[cfg(feature = "otel")]
         crate::spans::delivered(broker, &request.topic, &request.group, read);
     }

@@ -30,7 +30,7 @@ use crate::reconfigure;
 use crate::registration::Registrations;
 use crate::request_modes::RequestModes;
 use crate::sessions::Sessions;
-use crate::stats::Stats;
+use crate::stats::{self, Stats};
 use crate::topics::{Permission, TopicSettings, Topics};
 use crate::transactions::{CheckSchedule, Transactions};
 use crate::writer::{Watchers, Writer};
@@ -77,6 +77,7 @@ pub fn open(
     let opened = Opened { changes, log, topics, transactions };
     let broker = Arc::new(assemble(config, machine, opened, meta, stored));
     recovered::restore_topics(&broker);
+    stats::begin(&broker);
     Ok((broker, recovery))
 }
 

@@ -94,6 +94,16 @@ pub struct History {
 }
 
 impl History {
+    /// A history of a counter that stood there, and for long.
+    pub fn standing_at(at_ms: i64, counted: Counted) -> History {
+        History { seen: Some(Sample { at_ms, counted }), rings: None }
+    }
+
+    /// Whether nothing was counted for a day, or ever.
+    pub fn is_idle(&self) -> bool {
+        self.rings.is_none()
+    }
+
     /// Keeps where the counter stands. To be called every [`SAMPLE_EVERY_MS`].
     pub fn sample(&mut self, now_ms: i64, counted: Counted) {
         if self.seen.is_some_and(|seen| now_ms < seen.at_ms) {

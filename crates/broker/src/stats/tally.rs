@@ -8,6 +8,7 @@ use metrics::Histogram;
 use metrics::histogram::Scale;
 
 use super::history::{Counted, History, Span, Sum};
+use super::queues::{QueueCounts, QueueHistories};
 use crate::wait_times;
 
 const KIB: u64 = 1024;
@@ -58,6 +59,8 @@ impl Tally {
 pub struct TopicTallies {
     /// What was stored in it.
     pub put: Tally,
+    /// The same by queue.
+    pub queues: QueueHistories,
     /// Messages for it that were to wait until they are due.
     pub delayed: AtomicU64,
     /// Those of them that were delivered.
@@ -78,6 +81,8 @@ pub struct TopicTallies {
 pub struct GroupTallies {
     /// What it got.
     pub got: Tally,
+    /// The same by queue.
+    pub got_by_queue: QueueCounts,
     /// What its consumers handed back.
     pub sent_back: Tally,
     /// What it gave up on, as a consumer wanted or after the last attempt.
@@ -141,6 +146,7 @@ impl TopicTallies {
             for tally in [&group.got, &group.sent_back, &group.dead, &group.acked, &group.postponed] {
                 tally.sample(now_ms);
             }
+            group.got_by_queue.sample(now_ms);
         }
     }
 }

@@ -20,6 +20,8 @@ enum Unit {
 /// |---|---|
 /// | `TOPIC_PUT_NUMS`, `TOPIC_PUT_SIZE` | topic |
 /// | `GROUP_GET_NUMS`, `GROUP_GET_SIZE`, `GROUP_ACK_NUMS`, `GROUP_CK_NUMS` | `topic@group` |
+/// | `QUEUE_PUT_NUMS` | `topic@queue` |
+/// | `QUEUE_GET_NUMS` | `topic@queue@group` |
 /// | `SNDBCK_PUT_NUMS`, `DLQ_PUT_NUMS` | `topic@group` |
 /// | `BROKER_PUT_NUMS`, `BROKER_GET_NUMS`, `BROKER_ACK_NUMS`, `BROKER_CK_NUMS` | cluster |
 pub fn view(broker: &Broker, name: &str, key: &str) -> Option<BrokerStatsData> {
@@ -28,6 +30,8 @@ pub fn view(broker: &Broker, name: &str, key: &str) -> Option<BrokerStatsData> {
         "TOPIC_PUT_SIZE" => of_topic(broker, key, Unit::Bytes),
         "GROUP_GET_NUMS" => of_group(broker, key, |of_group| &of_group.got, Unit::Messages),
         "GROUP_GET_SIZE" => of_group(broker, key, |of_group| &of_group.got, Unit::Bytes),
+        "QUEUE_PUT_NUMS" => of_queue(broker, key),
+        "QUEUE_GET_NUMS" => of_queue_and_group(broker, key),
         "SNDBCK_PUT_NUMS" => of_group(broker, key, |of_group| &of_group.sent_back, Unit::Messages),
         "DLQ_PUT_NUMS" => of_group(broker, key, |of_group| &of_group.dead, Unit::Messages),
         "GROUP_ACK_NUMS" => of_group(broker, key, |of_group| &of_group.acked, Unit::Messages),
@@ -54,6 +58,26 @@ fn of_group(
     let (topic, group) = key.split_once('@')?;
     let topic = broker.topics.get(topic)?;
     topic.tallies.known_group(group, |of_group| data_of(broker, which(of_group), unit))?
+}
+
+fn of_queue(broker: &Broker, key: &str) -> Option<BrokerStatsData> {
+    let (topic, id) = key.rsplit_once('@')?;
+    let (topic, id) = (broker.topics.get(topic)?, id.parse::<u32>().ok()?);
+    let stands_at = broker.log.next_offset(broker.log.find_queue(&topic.settings.name, id)?);
+    let (queues, now_ms) = (&topic.tallies.queues, broker.clock.now_ms());
+    data_if_any(|span| queues.over(span, now_ms, id as usize, stands_at))
+}
+
+fn of_queue_and_group(broker: &Broker, key: &str) -> Option<BrokerStatsData> {
+    let (topic, rest) = key.split_once('@')?;
+    let (id, group) = rest.split_once('@')?;
+    let (topic, id, now_ms) = (broker.topics.get(topic)?, id.parse::<usize>().ok()?, broker.clock.now_ms());
+    topic.tallies.known_group(group, |of_group| data_if_any(|span| of_group.got_by_queue.over(span, now_ms, id)))?
+}
+
+fn data_if_any(over: impl Fn(Span) -> Option<Sum>) -> Option<BrokerStatsData> {
+    over(Span::Minute)?;
+    Some(data(Unit::Messages, |span| over(span).unwrap_or_default()))
 }
 
 fn of_broker(broker: &Broker, name: &str) -> Option<BrokerStatsData> {

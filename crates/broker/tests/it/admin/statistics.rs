@@ -51,6 +51,36 @@ fn what_was_sent_and_got_is_counted_by_topic_and_group() {
 }
 
 #[test]
+fn what_was_sent_and_got_is_counted_by_queue_since_the_start() {
+    let mut server = Server::start();
+    let mut wire = server.connect();
+    create_topic(&mut wire, "orders", "4");
+    for queue in ["0", "1", "1"] {
+        send(&mut wire, "orders", &[("queueId", queue)], b"x");
+    }
+    pull(&mut wire, "orders", &[("consumerGroup", "cg"), ("queueId", "1")]);
+    assert_eq!(sum(&mut wire, "QUEUE_PUT_NUMS", "orders@0"), 1);
+    assert_eq!(sum(&mut wire, "QUEUE_PUT_NUMS", "orders@1"), 2);
+    assert_eq!(sum(&mut wire, "QUEUE_GET_NUMS", "orders@1@cg"), 2);
+    for (name, key) in [
+        ("QUEUE_PUT_NUMS", "orders@2"),
+        ("QUEUE_PUT_NUMS", "orders@99999999999"),
+        ("QUEUE_PUT_NUMS", "orders"),
+        ("QUEUE_GET_NUMS", "orders@0@cg"),
+        ("QUEUE_GET_NUMS", "orders@1@other"),
+        ("QUEUE_GET_NUMS", "orders@1"),
+        ("QUEUE_PUT_SIZE", "orders@1"),
+    ] {
+        assert!(view(&mut wire, name, key).is_none(), "{name} {key}");
+    }
+    server.restart();
+    let mut wire = server.connect();
+    assert!(view(&mut wire, "QUEUE_PUT_NUMS", "orders@1").is_none());
+    send(&mut wire, "orders", &[("queueId", "1")], b"x");
+    assert_eq!(sum(&mut wire, "QUEUE_PUT_NUMS", "orders@1"), 1);
+}
+
+#[test]
 fn a_message_that_is_handed_back_is_counted_where_it_came_from() {
     let server = Server::start();
     let mut wire = server.connect();

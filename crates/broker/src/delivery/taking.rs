@@ -18,7 +18,7 @@ use crate::filter::Filter;
 use crate::groups::GroupSettings;
 use crate::pull::read_matching;
 use crate::stats;
-use crate::topics::Topic;
+use crate::topics::{MessageType, Topic};
 
 /// Longest name of a receive call, in bytes.
 pub const ATTEMPT_ID_BYTES_MAX: usize = 255;
@@ -166,8 +166,12 @@ pub fn take(
     taking.took.delivered_ms = taking.now_ms;
     state.turn = state.turn.wrapping_add(1);
     let mut failed = None;
-    for index in 0..access.queues.len() {
-        let (queue_id, number) = access.queues[(index + state.turn) % access.queues.len()];
+    let count = access.queues.len();
+    let by_priority = access.topic.message_type == MessageType::Priority && !request.ordered;
+    for index in 0..count {
+        // The higher the priority the higher the queue. Others take turns, so that none is read last each time.
+        let place = if by_priority { count - 1 - index } else { (index + state.turn) % count };
+        let (queue_id, number) = access.queues[place];
         if let Err(error) = taking.visit(&mut state, queue_id, number) {
             // What other queues gave is out already.
             failed = Some(error);

@@ -280,3 +280,23 @@ fn an_ordered_batch_is_given_again_to_who_repeats_the_call_and_kept_from_others(
     let long = "x".repeat(256);
     assert_eq!(receive(&mut client, &long).0, Code::BadRequest);
 }
+
+#[test]
+fn of_a_priority_topic_the_highest_is_received_first() {
+    let (server, mut client) = start();
+    let mut settings = TopicSettings::new("t", 4, Permission::READ_WRITE);
+    settings.attributes.insert("message.type".into(), "PRIORITY".into());
+    server.broker().topics.put(settings, 2);
+    let sent = |priority: i32| {
+        let mut sent = message("t", &priority.to_string(), b"x");
+        sent.system_properties.as_mut().unwrap().priority = Some(priority);
+        sent
+    };
+    // Each call begins at another queue where there is no priority.
+    for _ in 0..5 {
+        send(&mut client, [0, 2, 9, 1].map(sent).to_vec());
+        let (_, first) = receive(&mut client, &ReceiveMessageRequest { batch_size: 1, ..request() });
+        assert_eq!(first[0].system_properties.as_ref().unwrap().priority, Some(9));
+        assert_eq!(ids(&receive(&mut client, &request()).1), [("2", 1), ("1", 1), ("0", 1)]);
+    }
+}

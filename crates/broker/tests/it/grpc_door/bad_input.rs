@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use protocol::v2::{Code, SERVICE, SendMessageRequest, SendMessageResponse};
+use protocol::v2::{Code, HeartbeatResponse, SERVICE, SendMessageRequest, SendMessageResponse, Status};
 
 use super::client::{Client, framed};
 use super::{code, message};
@@ -59,23 +59,40 @@ fn what_nobody_serves_is_said_so() {
     // Health, for whoever balances.
     let health = client.raw("/grpc.health.v1.Health/Check", framed(b""));
     assert_eq!((health.status.as_deref(), &health.messages[..]), (Some("0"), &[Bytes::from_static(b"\x08\x01")][..]));
+    // Reflection, for people with a tool at hand: which services are there?
+    let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let listed = client.raw(path, framed(&[0x3A, 0]));
+    assert_eq!((listed.status.as_deref(), listed.messages.len()), (Some("0"), 1), "{listed:?}");
+    let listed = String::from_utf8_lossy(&listed.messages[0]).into_owned();
+    assert!(listed.contains(SERVICE) && listed.contains("grpc.health.v1.Health"), "{listed}");
 }
 
-#[test]
-fn every_rpc_of_the_protocol_is_served() {
-    let server = Server::start();
-    let mut client = Client::connect(server.grpc_address());
+/// Calls every rpc of the protocol with nothing: each is answered, and says in its first message what came of it.
+fn call_each(client: &mut Client, mut check: impl FnMut(&str, Option<Status>)) {
     let listed = include_str!("../../../../protocol/golden/grpc-v2.tsv").lines();
     let rpcs: Vec<&str> =
         listed.filter(|line| line.starts_with("service\t")).filter_map(|l| l.split('\t').nth(2)).collect();
     assert_eq!(rpcs.len(), 17);
     for rpc in rpcs {
         let outcome = client.raw(&format!("/{SERVICE}/{rpc}"), framed(b""));
-        let status = outcome.status.as_deref();
-        // Telemetry alone may end with nothing to say, or, as it does for an empty command, without having said a thing.
-        assert_eq!(status, Some("0"), "{rpc}: {outcome:?}");
-        assert!(rpc == "Telemetry" || !outcome.messages.is_empty(), "{rpc}");
+        assert_eq!(outcome.status.as_deref(), Some("0"), "{rpc}: {outcome:?}");
+        // The status is field 1 of every response; this one has nothing else.
+        let status = outcome.messages.first().map(|first| HeartbeatResponse::decode(first.clone()).unwrap().status);
+        check(rpc, status.flatten());
     }
+}
+
+#[test]
+fn every_rpc_of_the_protocol_is_served() {
+    let server = Server::start();
+    let mut client = Client::connect(server.grpc_address());
+    call_each(&mut client, |rpc, status| match rpc {
+        // It has nothing to say to an empty command.
+        "Telemetry" => assert_eq!(status, None),
+        _ => assert_ne!(code(&status), Code::Unspecified, "{rpc}"),
+    });
+    client.headers.retain(|(name, _)| *name != "x-mq-client-id");
+    call_each(&mut client, |rpc, status| assert_eq!(code(&status), Code::ClientIdRequired, "{rpc}"));
 }
 
 #[test]
@@ -148,6 +165,31 @@ fn headers_that_go_on_and_on_end_the_connection() {
     }
     assert!(ends(&server, &bytes));
     is_well(&server);
+}
+
+/// C++ asks every minute, also without a call; other servers end a connection for that.
+#[test]
+fn a_client_may_ask_as_often_as_it_likes_whether_the_broker_is_there() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(server.grpc_address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(PREFACE).unwrap();
+    let ping = |number: u64| frame(6, 0, 0, &number.to_be_bytes());
+    // The kind of the next frame, and what it carries.
+    let next = |stream: &mut TcpStream| {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).unwrap();
+        assert_ne!(head[3], 7, "the connection ends: {payload:?}");
+        (head[3], payload)
+    };
+    for number in 0..50_u64 {
+        stream.write_all(&ping(number)).unwrap();
+        while next(&mut stream) != (6, number.to_be_bytes().to_vec()) {}
+    }
+    stream.write_all(&frame(1, 5, 1, HEADERS)).unwrap();
+    while next(&mut stream).0 != 1 {}
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub struct Outcome {
     pub messages: Vec<Bytes>,
     /// `grpc-status`; none if the call was cut off.
     pub status: Option<String>,
-    /// `grpc-message`.
+    /// `grpc-message`, or what cut the call off.
     pub text: String,
 }
 
@@ -190,20 +190,30 @@ impl Stream<'_> {
 }
 
 async fn finish(response: ResponseFuture) -> Outcome {
-    let Ok(response) = response.await else { return outcome(Vec::new(), None) };
+    let response = match response.await {
+        Ok(response) => response,
+        Err(error) => return cut_off(&error),
+    };
     if response.headers().contains_key("grpc-status") {
         return outcome(Vec::new(), Some(response.headers()));
     }
     let mut body = response.into_body();
     let mut read = BytesMut::new();
     while let Some(data) = body.data().await {
-        let Ok(data) = data else { return outcome(Vec::new(), None) };
+        let data = match data {
+            Ok(data) => data,
+            Err(error) => return cut_off(&error),
+        };
         let _ = body.flow_control().release_capacity(data.len());
         read.extend_from_slice(&data);
     }
     let messages = std::iter::from_fn(|| take_message(&mut read)).collect();
     let trailers = body.trailers().await.ok().flatten();
     outcome(messages, trailers.as_ref())
+}
+
+fn cut_off(error: &h2::Error) -> Outcome {
+    Outcome { messages: Vec::new(), status: None, text: error.to_string() }
 }
 
 fn outcome(messages: Vec<Bytes>, headers: Option<&HeaderMap>) -> Outcome {

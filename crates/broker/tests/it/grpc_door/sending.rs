@@ -1,6 +1,6 @@
 //! SendMessage.
 
-use protocol::codes::ResponseCode;
+use protocol::codes::{RequestCode, ResponseCode};
 use protocol::properties::{self, Properties};
 use protocol::record::{self, Record};
 use protocol::v2::{
@@ -278,4 +278,30 @@ fn a_delayed_message_is_recalled_once_and_never_delivered() {
     assert!(stored(&server, "later").is_empty());
     let answer = send(&mut client, vec![message("well", "now", b"x")]);
     assert_eq!(answer.entries[0].recall_handle, "");
+}
+
+#[test]
+fn a_delayed_message_is_recalled_by_the_other_door_too() {
+    let (server, mut client) = start();
+    attribute(&server, "later", "DELAY");
+    let mut wire = server.connect();
+    let seconds = server.broker().clock.now_ms() / 1000 + 3600;
+
+    let mut sent = message("later", "near", b"x");
+    sent.system_properties.as_mut().unwrap().delivery_timestamp = Some(prost_types::Timestamp { seconds, nanos: 0 });
+    let handle = send(&mut client, vec![sent]).entries[0].recall_handle.clone();
+    let fields = [("producerGroup", "pg"), ("topic", "later"), ("recallHandle", handle.as_str())];
+    let recalled = wire.call(RequestCode::RECALL_MESSAGE, &fields, b"");
+    assert_eq!(recalled.response_code(), ResponseCode::SUCCESS, "{recalled:?}");
+    assert_eq!(recalled.fields["msgId"], "near");
+
+    let mut given = Vec::new();
+    properties::push(&mut given, properties::UNIQ_KEY, "far");
+    properties::push(&mut given, properties::TIMER_DELIVER_MS, &(seconds * 1000).to_string());
+    let given = String::from_utf8(given).unwrap();
+    let sent = crate::calls::send(&mut wire, "later", &[("properties", &given)], b"x");
+    let handle = sent.fields["recallHandle"].clone();
+    let request = RecallMessageRequest { topic: super::resource("later"), recall_handle: handle };
+    let answer: RecallMessageResponse = client.call("RecallMessage", &request);
+    assert_eq!((code(&answer.status), answer.message_id.as_str()), (Code::Ok, "far"));
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::codes::ResponseCode;
+use protocol::codes::{RequestCode, ResponseCode};
+use protocol::properties;
+use protocol::record::Record;
 use protocol::v2::telemetry_command::Command;
 use protocol::v2::{
     Code, EndTransactionRequest, EndTransactionResponse, MessageType, SendMessageRequest, SendMessageResponse,
@@ -12,7 +14,7 @@ use protocol::v2::{
 use super::client::Client;
 use super::telemetry::{answered, producer};
 use super::{code, message, resource};
-use crate::calls::pull;
+use crate::calls::{Introduction, introduce, pull, send};
 use crate::server::Server;
 
 fn start(change: impl FnOnce(&mut broker::config::BrokerConfig)) -> (Server, Client) {
@@ -105,5 +107,60 @@ fn a_producer_that_names_the_topic_is_asked_what_became_of_a_transaction() {
     assert_eq!((system.message_type(), system.message_id.as_str()), (MessageType::Transaction, "orphan"));
     assert!(system.body_digest.is_some() && system.body_encoding == 1 && system.receipt_handle.is_none());
     assert_eq!(end(&mut client, "orphan", TransactionResolution::Commit), Code::Ok);
+    assert_eq!(delivered(&server), 1);
+}
+
+/// Soon enough for a test, and not so soon that a producer is asked while it decides.
+fn asking(config: &mut broker::config::BrokerConfig) {
+    config.transaction_timeout = Duration::from_millis(1).into();
+}
+
+/// The producer group of a gRPC producer has the name of its topic.
+#[test]
+fn a_half_message_of_a_remoting_producer_can_be_decided_by_a_grpc_producer() {
+    let (server, mut client) = start(asking);
+    let mut other = Client::connect(server.grpc_address());
+    let mut stream = other.open("Telemetry");
+    stream.say(&producer(&["tx"]));
+    answered(stream.hear().unwrap());
+    let mut given = Vec::new();
+    for (name, value) in [(properties::TRAN_MSG, "true"), (properties::PGROUP, "tx"), (properties::UNIQ_KEY, "far")] {
+        properties::push(&mut given, name, value);
+    }
+    let given = String::from_utf8(given).unwrap();
+    let more = [("producerGroup", "tx"), ("sysFlag", "4"), ("properties", given.as_str())];
+    let sent = send(&mut server.connect(), "tx", &more, b"half");
+    assert_eq!(sent.response_code(), ResponseCode::SUCCESS, "{sent:?}");
+    let question: TelemetryCommand = stream.hear().unwrap();
+    let Some(Command::RecoverOrphanedTransactionCommand(asked)) = question.command else { panic!("{question:?}") };
+    assert_eq!((asked.transaction_id.as_str(), &asked.message.unwrap().body[..]), ("far", &b"half"[..]));
+    assert_eq!(delivered(&server), 0);
+    assert_eq!(end(&mut client, "far", TransactionResolution::Commit), Code::Ok);
+    assert_eq!(delivered(&server), 1);
+}
+
+#[test]
+fn a_half_message_of_a_grpc_producer_can_be_decided_by_a_remoting_producer() {
+    let (server, mut client) = start(asking);
+    let mut wire = server.connect();
+    introduce(&mut wire, &Introduction { id: "producer", group: "tx", ..Introduction::default() });
+    send_half(&mut client, "near");
+    let question = wire.pushed(RequestCode::CHECK_TRANSACTION_STATE);
+    let record = Record::parse(&question.body).unwrap();
+    assert_eq!((record.topic(), record.body()), ("tx", &b"half"[..]));
+    assert_eq!(question.fields["transactionId"], "near");
+    let decision = [
+        ("producerGroup", "tx"),
+        ("tranStateTableOffset", &question.fields["tranStateTableOffset"]),
+        ("commitLogOffset", &question.fields["commitLogOffset"]),
+        ("commitOrRollback", "8"),
+        ("fromTransactionCheck", "true"),
+        ("msgId", "near"),
+        ("transactionId", "near"),
+    ];
+    assert_eq!(wire.call(RequestCode::END_TRANSACTION, &decision, b"").response_code(), ResponseCode::SUCCESS);
+    assert_eq!(delivered(&server), 1);
+    // Its own decision comes late, and changes nothing.
+    assert_eq!(end(&mut client, "near", TransactionResolution::Rollback), Code::Ok);
     assert_eq!(delivered(&server), 1);
 }

@@ -16,6 +16,9 @@ use tokio::runtime::Runtime;
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Bytes of all answers together that may lie unread.
+const UNREAD_BYTES_MAX: u32 = 16 << 20;
+
 /// How a call ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -63,7 +66,10 @@ impl Client {
     pub fn over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(open: impl Future<Output = S>) -> Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let sender = runtime.block_on(async {
-            let (sender, connection) = h2::client::handshake(open.await).await.unwrap();
+            // Answers lie there unread until a test asks for them.
+            let mut builder = h2::client::Builder::new();
+            builder.initial_connection_window_size(UNREAD_BYTES_MAX).data_frame_budget(UNREAD_BYTES_MAX as usize);
+            let (sender, connection) = builder.handshake(open.await).await.unwrap();
             tokio::spawn(connection);
             sender
         });

@@ -159,7 +159,7 @@ impl RemotingService {
             *turn = std::mem::take(turn).append(&self.broker, replies);
             before = replies.len();
         }
-        let since = turn.since().unwrap_or_else(Stopwatch::start);
+        let since = turn.since().filter(|_| is_appending).unwrap_or_else(Stopwatch::start);
         let mut call =
             Call { broker: &self.broker, connection, header: &header, codec, body: frame.body, since, out: replies };
         if is_appending {

@@ -96,7 +96,8 @@ const ONE: Counted = Counted { messages: 1, bytes: 0, times: 1 };
 /// Notes where queues stand that are there at the start: what they hold was not sent since.
 pub fn begin(broker: &Broker) {
     for topic in broker.topics.list() {
-        for (queue, stands_at) in queue_stands(broker, &topic) {
+        // One that was never used takes no room.
+        for (queue, stands_at) in queue_stands(broker, &topic).filter(|(_, stands_at)| *stands_at > 0) {
             topic.tallies.queues.begin_at(queue, stands_at);
         }
     }

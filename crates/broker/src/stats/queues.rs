@@ -126,11 +126,10 @@ impl QueueCounts {
     /// Keeps where the counters stand.
     pub fn sample(&self, now_ms: i64) {
         let got = self.got.read().unwrap_or_else(PoisonError::into_inner);
-        let all: Vec<u64> = got.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        drop(got);
-        let mark = all.iter().sum();
+        let stands = got.iter().map(|count| count.load(Ordering::Relaxed));
+        let mark = stands.clone().sum();
         if !self.histories.is_at_rest(mark) {
-            self.histories.sample(now_ms, mark, all.into_iter().enumerate());
+            self.histories.sample(now_ms, mark, stands.enumerate());
         }
     }
 

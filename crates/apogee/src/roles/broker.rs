@@ -13,6 +13,7 @@ use broker::start::{self, RunningBroker, StartError};
 use clap::Args;
 
 use super::at_work::AtWork;
+use super::java_options::JavaOptions;
 use super::role_lock::{Role, RoleLock};
 use super::stopping::StopSignal;
 use super::{data_dir, open_files, run_as, settings_json, variables};
@@ -97,6 +98,7 @@ pub fn start(mut loaded: Loaded, port_flag: fn(&str) -> String) -> anyhow::Resul
         Ok(zone) => loaded.config.zone = zone,
         Err(error) => tracing::warn!("{error}"),
     }
+    loaded.config.memory_max = JavaOptions::of_environment().heap_bytes();
     let lock = RoleLock::take(&loaded.config.data_dir, Role::Broker).context("the broker cannot start")?;
     let broker = start::start(loaded.config).map_err(|error| {
         let advice = match &error {

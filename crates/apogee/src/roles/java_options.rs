@@ -13,6 +13,8 @@ pub struct JavaOptions {
     pub nameservers: Option<Told>,
     /// `-Duser.timezone`: time zone.
     pub zone: Option<Told>,
+    /// `-Xmx`: how much memory the operator gives it.
+    pub heap: Option<Told>,
 }
 
 /// A value, and where it stands.
@@ -35,13 +37,12 @@ impl JavaOptions {
         let mut options = JavaOptions::default();
         for name in VARIABLES {
             for flag in variable(name).unwrap_or_default().split_whitespace() {
-                let Some((key, value)) = flag.strip_prefix("-D").and_then(|flag| flag.split_once('=')) else {
-                    continue;
-                };
+                let Some((key, value)) = split(flag) else { continue };
                 let field = match key {
                     "user.home" => &mut options.home,
                     "rocketmq.namesrv.addr" => &mut options.nameservers,
                     "user.timezone" => &mut options.zone,
+                    HEAP => &mut options.heap,
                     _ => continue,
                 };
                 let value = value.trim_matches(['"', '\'']);
@@ -51,6 +52,31 @@ impl JavaOptions {
             }
         }
         options
+    }
+
+    /// The memory that the operator gives, in bytes; `None` where that is not said, or cannot be read.
+    pub fn heap_bytes(&self) -> Option<u64> {
+        let text = &self.heap.as_ref()?.value;
+        let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+        let shift = match &*text[digits.len()..].to_ascii_lowercase() {
+            "" => 0,
+            "k" => 10,
+            "m" => 20,
+            "g" => 30,
+            "t" => 40,
+            _ => return None,
+        };
+        digits.parse::<u64>().ok()?.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
+    }
+}
+
+const HEAP: &str = "-Xmx";
+
+/// Name and value of a flag that may mean something.
+fn split(flag: &str) -> Option<(&str, &str)> {
+    match flag.strip_prefix(HEAP) {
+        Some(size) => Some((HEAP, size)),
+        None => flag.strip_prefix("-D")?.split_once('='),
     }
 }
 
@@ -68,9 +94,21 @@ mod tests {
         assert_eq!(options.home, Some(Told { value: "/opt".into(), variable: "JAVA_OPTS" }));
         assert_eq!(options.zone, Some(Told { value: "Asia/Tokyo".into(), variable: "JAVA_OPTS" }));
         assert_eq!(options.nameservers, Some(Told { value: "a:1;b:2".into(), variable: "JAVA_OPT_EXT" }));
+        assert_eq!(options.heap_bytes(), Some(256 << 20));
         assert_eq!(
             JavaOptions::read(|_| Some("-Duser.home= -XX:+UseG1GC nonsense".to_owned())),
             JavaOptions::default()
         );
+    }
+
+    #[test]
+    fn a_heap_is_told_in_units_of_the_jvm() {
+        let bytes = |flags: &str| JavaOptions::read(|_| Some(flags.to_owned())).heap_bytes();
+        let told = ["-Xmx1024", "-Xmx2k", "-Xmx3M", "-Xmx8g", "-Xmx1t", "-Xmx1g -Xmx2g"].map(bytes);
+        let mib = |count: u64| Some(count << 20);
+        assert_eq!(told, [Some(1024), Some(2048), mib(3), mib(8 << 10), mib(1 << 20), mib(2 << 10)]);
+        for nothing in ["", "-Xms1g", "-Xmx", "-Xmx0", "-Xmxg", "-Xmx1x", "-Xmx1gg", "-Xmx99999999999999999g"] {
+            assert_eq!(bytes(nothing), None, "{nothing}");
+        }
     }
 }

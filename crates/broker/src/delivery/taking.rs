@@ -312,8 +312,10 @@ impl Taking<'_> {
         let attempt_id = self.request.attempt_id.as_deref();
         let has_fresh = queue.delivery.next() < max;
         let room = self.room().max_messages;
-        // What comes again must not keep back what never came.
-        let limit = match has_fresh && !ordered {
+        let limit = match has_fresh {
+            // Some may be gone, and then those behind them are next.
+            _ if ordered => usize::MAX,
+            // What comes again must not keep back what never came.
             true if room == 1 => self.broker.next_turn() as usize & 1,
             true => room.div_ceil(2),
             false => room,
@@ -327,7 +329,8 @@ impl Taking<'_> {
             }
             result = self.hand_out_again(queue, queue_id, number, *offset);
         }
-        if result.is_ok() && !self.is_full() && queue.delivery.may_go_on(again.len(), ordered, attempt_id) {
+        let handed_out = self.took.messages.len() - before;
+        if result.is_ok() && !self.is_full() && queue.delivery.may_go_on(handed_out, ordered, attempt_id) {
             result = self.take_fresh(queue, queue_id, number);
         }
         if ordered && before < self.took.messages.len() {

@@ -271,6 +271,23 @@ fn what_is_left_of_an_ordered_batch_whose_time_is_over_goes_to_whoever_waits() {
 }
 
 #[test]
+fn nothing_overtakes_what_is_left_of_an_ordered_batch_when_its_first_is_not_wanted_any_more() {
+    let (_broker, mut client) = with_messages(0);
+    for (text, tag) in [("0", "old"), ("1", "new"), ("2", "new")] {
+        client.send_with("orders", 0, text, &[(properties::TAGS, tag)]);
+    }
+    assert_eq!(take(&mut client, &PopMessage { max_msg_nums: 2, ..ordered(pop(SHORT_MS), "a") }).len(), 2);
+    let one = PopMessage {
+        max_msg_nums: 1,
+        exp: Some(Cow::Borrowed("new")),
+        exp_type: Some(Cow::Borrowed("TAG")),
+        ..ordered(pop(LONG_MS), "b")
+    };
+    let next = popped(&client.ask(RequestCode::POP_MESSAGE, &waiting(one), b"").expect(ResponseCode::SUCCESS));
+    assert_eq!((bodies(&next), next[0].times), (vec!["1"], 1));
+}
+
+#[test]
 fn a_handle_settles_nothing_that_was_not_handed_out_to_its_group() {
     let (broker, mut client) = with_messages(4);
     let out = take(&mut client, &pop(LONG_MS));

@@ -126,6 +126,8 @@ pub struct History {
     pub sent_back: Vec<(NodeId, String, u64, u64)>,
     /// Confirmed commits of a group in a queue: offset and when.
     commits: BTreeMap<OffsetOf, Vec<(u64, i64)>>,
+    /// When each broker was killed last.
+    killed_us: BTreeMap<NodeId, u64>,
     /// Who consumes a queue in order, and until when it may.
     owners: BTreeMap<QueueAt, (ClientId, u64)>,
     /// Up to which offset a queue was consumed in order.
@@ -210,9 +212,12 @@ impl History {
         }
     }
 
-    /// A broker confirmed a group's offset.
-    pub fn committed(&mut self, of: OffsetOf, offset: i64, now_us: u64) {
-        self.commits.entry(of).or_default().push((now_us, offset));
+    /// A broker confirmed a group's offset that it was told at `asked_us`. The answer of one that was killed since then
+    /// may still have been on its way.
+    pub fn committed(&mut self, of: OffsetOf, offset: i64, asked_us: u64) {
+        if self.killed_us.get(&of.0).is_none_or(|killed_us| *killed_us < asked_us) {
+            self.commits.entry(of).or_default().push((asked_us, offset));
+        }
     }
 
     /// A broker said how far a group is.
@@ -282,6 +287,7 @@ impl History {
     pub fn killed(&mut self, node: NodeId, now_us: u64) {
         /// Offsets are saved twice a second.
         const UNSAVED_US: u64 = 1_500_000;
+        self.killed_us.insert(node, now_us);
         self.owners.retain(|queue, _| queue.0 != node);
         self.handed_out.killed(node, UNSAVED_US, now_us);
         for (of, commits) in &mut self.commits {

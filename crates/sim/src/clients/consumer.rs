@@ -31,7 +31,8 @@ enum About {
     Route(String),
     Offset(Queue),
     Pull(Queue),
-    Commit(Queue, i64),
+    /// Queue, offset, and when the broker was told.
+    Commit(Queue, i64, u64),
     SentBack(NodeId, u64),
     Heartbeat,
 }
@@ -134,7 +135,13 @@ impl Consumer {
 
     fn commit(&mut self, context: &mut Context<'_>, queue: &Queue, offset: i64) {
         self.set(queue, |progress| progress.committed = offset);
-        self.session.commit_offset(context, &self.group, queue, offset, About::Commit(queue.clone(), offset));
+        self.session.commit_offset(
+            context,
+            &self.group,
+            queue,
+            offset,
+            About::Commit(queue.clone(), offset, context.now_us()),
+        );
     }
 
     fn hand_back(&mut self, context: &mut Context<'_>, queue: &Queue, id: u64, position: u64) {
@@ -226,10 +233,9 @@ impl Client for Consumer {
             }
             Some(About::Offset(queue)) => self.offset_answered(context, &queue, &message),
             Some(About::Pull(queue)) => self.pulled(context, &queue, &message),
-            Some(About::Commit(queue, offset)) if message.is_success() => {
+            Some(About::Commit(queue, offset, asked_us)) if message.is_success() => {
                 let (node, topic, number) = queue;
-                let now_us = context.now_us();
-                context.history.committed((node, self.group.clone(), topic, number), offset, now_us);
+                context.history.committed((node, self.group.clone(), topic, number), offset, asked_us);
             }
             Some(About::SentBack(node, id)) if message.is_success() => {
                 let now_us = context.now_us();
@@ -251,7 +257,7 @@ impl Consumer {
     fn gone(&mut self, about: About) {
         match about {
             About::Pull(queue) | About::Offset(queue) => self.set(&queue, |progress| progress.is_busy = false),
-            About::Commit(queue, _) => self.set(&queue, |progress| progress.committed = 0),
+            About::Commit(queue, ..) => self.set(&queue, |progress| progress.committed = 0),
             _ => {}
         }
     }

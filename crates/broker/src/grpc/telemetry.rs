@@ -44,13 +44,23 @@ struct TelemetryStream {
     /// Where commands of the broker come from, once the client has said what it does.
     session: Option<Arc<Session>>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// How the stream ends, once the client has been told.
+    failure: Option<tonic::Status>,
     ended: bool,
 }
 
 impl TelemetryStream {
     fn open(call: Call, inbound: Inbound<TelemetryCommand>) -> TelemetryStream {
         let stopping = Box::pin(call.broker().shutdown.clone().cancelled_owned());
-        TelemetryStream { call, inbound, commands: Arc::default(), session: None, stopping, ended: false }
+        TelemetryStream {
+            call,
+            inbound,
+            commands: Arc::default(),
+            session: None,
+            stopping,
+            failure: None,
+            ended: false,
+        }
     }
 
     /// Takes what the client says; gives back what it is answered.
@@ -95,6 +105,10 @@ impl Stream for TelemetryStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Some(failure) = this.failure.take() {
+            this.ended = true;
+            return Poll::Ready(Some(Err(failure)));
+        }
         if this.ended {
             return Poll::Ready(None);
         }
@@ -107,8 +121,11 @@ impl Stream for TelemetryStream {
                     Ok(Some(answer)) => return Poll::Ready(Some(Ok(encode(&answer)))),
                     Ok(None) => {}
                     Err(refused) => {
-                        this.ended = true;
-                        return Poll::Ready(Some(Err(failed(&refused))));
+                        this.failure = Some(failed(&refused));
+                        // A stream that fails is opened again and again by Node.js, which waits for ever then and gives
+                        // up when it is told. The others act on the end.
+                        let told = TelemetryCommand { status: Some(refused.into()), command: None };
+                        return Poll::Ready(Some(Ok(encode(&told))));
                     }
                 },
                 // The other side has nothing more to say, or is gone.

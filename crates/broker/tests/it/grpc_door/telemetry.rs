@@ -10,7 +10,7 @@ use protocol::v2::{
     SubscriptionEntry, TelemetryCommand, retry_policy,
 };
 
-use super::client::Client;
+use super::client::{Client, Stream};
 use super::{code, resource};
 use crate::server::Server;
 
@@ -35,6 +35,17 @@ pub fn consumer(group: &str, topics: &[&str], kind: ClientType) -> TelemetryComm
 fn settings(kind: ClientType, pub_sub: PubSub) -> TelemetryCommand {
     let settings = Settings { client_type: Some(kind.into()), pub_sub: Some(pub_sub), ..Settings::default() };
     TelemetryCommand { status: None, command: Some(Command::Settings(settings)) }
+}
+
+/// How a stream ends on which something was said that cannot be: with a status first, which some clients need to give up.
+#[track_caller]
+fn refused(stream: &mut Stream<'_>) -> (Code, String) {
+    let told: TelemetryCommand = stream.hear().unwrap();
+    assert!(told.command.is_none(), "{told:?}");
+    let ended = stream.hear::<TelemetryCommand>().unwrap_err();
+    assert_eq!(ended.status.as_deref(), Some("3"), "{ended:?}");
+    assert!(!ended.text.is_empty());
+    (code(&told.status), told.status.unwrap().message)
 }
 
 /// The settings of an answer.
@@ -96,19 +107,20 @@ fn settings_that_say_nothing_or_cannot_be_end_the_stream() {
     let server = Server::start_with(|config| config.auto_create_group = false.into());
     let mut client = Client::connect(server.grpc_address());
     let nothing = TelemetryCommand { status: None, command: Some(Command::Settings(Settings::default())) };
-    for wrong in [
-        nothing,
-        producer(&["a$b"]),
-        consumer("g", &["orders"], ClientType::SimpleConsumer),
-        consumer("a b", &[], ClientType::PushConsumer),
-        consumer("g", &[], ClientType::LiteSimpleConsumer),
+    for (wrong, expected) in [
+        (nothing, Code::BadRequest),
+        (producer(&["a$b"]), Code::IllegalTopic),
+        (consumer("g", &["orders"], ClientType::SimpleConsumer), Code::IllegalConsumerGroup),
+        (consumer("a b", &[], ClientType::PushConsumer), Code::IllegalConsumerGroup),
     ] {
         let mut stream = client.open("Telemetry");
         stream.say(&wrong);
-        let ended = stream.hear::<TelemetryCommand>().unwrap_err();
-        assert_eq!(ended.status.as_deref(), Some("3"), "{ended:?}");
-        assert!(!ended.text.is_empty());
+        assert_eq!(refused(&mut stream).0, expected);
     }
+    server.broker().groups.allow_creation(true);
+    let mut stream = client.open("Telemetry");
+    stream.say(&consumer("g", &[], ClientType::LiteSimpleConsumer));
+    assert_eq!(refused(&mut stream).0, Code::UnrecognizedClientType);
     assert!(server.broker().sessions.is_empty());
 }
 
@@ -131,9 +143,9 @@ fn an_expression_that_cannot_be_served_ends_the_stream() {
             answered(stream.hear().unwrap());
             return;
         };
-        let ended = stream.hear::<TelemetryCommand>().unwrap_err();
-        assert_eq!(ended.status.as_deref(), Some("3"), "{expression}: {ended:?}");
-        assert!(ended.text.contains(expected), "{expression}: {ended:?}");
+        let (code, text) = refused(&mut stream);
+        assert_eq!(code, Code::IllegalFilterExpression, "{expression}");
+        assert!(text.contains(expected), "{expression}: {text}");
     };
     check(FilterType::Sql, "price > 5", Some("SQL92"));
     server.broker().config.property_filter.set(true);

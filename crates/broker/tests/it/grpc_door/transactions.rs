@@ -27,6 +27,11 @@ fn start(change: impl FnOnce(&mut broker::config::BrokerConfig)) -> (Server, Cli
     (server, client)
 }
 
+/// Producers are asked at once.
+fn asking(config: &mut broker::config::BrokerConfig) {
+    config.transaction_timeout = Duration::from_millis(1).into();
+}
+
 fn send_half(client: &mut Client, id: &str) {
     let mut half = message("tx", id, b"half");
     half.system_properties.as_mut().unwrap().message_type = MessageType::Transaction.into();
@@ -91,7 +96,7 @@ fn of_half_messages_with_one_id_one_is_delivered() {
 
 #[test]
 fn a_producer_that_names_the_topic_is_asked_what_became_of_a_transaction() {
-    let (server, mut client) = start(|config| config.transaction_timeout = Duration::from_millis(1).into());
+    let (server, mut client) = start(asking);
     let mut other = Client::connect(server.grpc_address());
     let mut stream = other.open("Telemetry");
     stream.say(&producer(&["tx"]));
@@ -108,11 +113,6 @@ fn a_producer_that_names_the_topic_is_asked_what_became_of_a_transaction() {
     assert!(system.body_digest.is_some() && system.body_encoding == 1 && system.receipt_handle.is_none());
     assert_eq!(end(&mut client, "orphan", TransactionResolution::Commit), Code::Ok);
     assert_eq!(delivered(&server), 1);
-}
-
-/// Soon enough for a test, and not so soon that a producer is asked while it decides.
-fn asking(config: &mut broker::config::BrokerConfig) {
-    config.transaction_timeout = Duration::from_millis(1).into();
 }
 
 /// The producer group of a gRPC producer has the name of its topic.

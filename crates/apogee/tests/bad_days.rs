@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// Longest time that anything here may take.
@@ -157,6 +157,57 @@ fn a_port_that_is_taken_is_named_with_the_setting_that_moves_it() {
     let texts = [&format!("port {port} on 127.0.0.1 is taken"), "--set listenPort"];
     let flags = broker_flags(folder.path(), [port, free_ports()[0]]);
     check_refused(&mut apogee(&strs(&flags)), &texts.map(|text| text as &str));
+    for setting in ["fastListenPort", "grpcServerPort", "metricsPromExporterPort"] {
+        let mut flags = broker_flags(folder.path(), free_ports());
+        flags.extend(["--set".to_owned(), format!("{setting}={port}")]);
+        check_refused(&mut apogee(&strs(&flags)), &[texts[0], &format!("--set {setting}")]);
+    }
+}
+
+/// A client that asks and asks and takes no answer, until nothing goes on: a server that stops gives it three seconds.
+fn stalled_client(port: u16) -> TcpStream {
+    let header = br#"{"code":26,"language":"JAVA","version":401,"opaque":1,"flag":0}"#;
+    let length = |bytes: usize| u32::try_from(bytes).unwrap().to_be_bytes();
+    let frame = [&length(4 + header.len())[..], &length(header.len()), header].concat();
+    let many = frame.repeat(1_000);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    while stream.write_all(&many).is_ok() {}
+    stream
+}
+
+#[test]
+fn a_second_signal_ends_a_server_at_once_and_so_does_the_end_of_its_time() {
+    for (variable, again, last_words) in
+        [("60", true, "stopped by force on SIGTERM"), ("1", false, "not stopped within 1 s")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let ports = free_ports();
+        let mut command = apogee(&strs(&broker_flags(folder.path(), ports)));
+        command.env("APOGEE_STOP_TIMEOUT", variable).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut String::new()).unwrap();
+        let _client = stalled_client(ports[0]);
+        let id = child.id().to_string();
+        let terminate = || Command::new("kill").args(["-TERM", &id]).stderr(Stdio::null()).status().unwrap();
+        terminate();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let mut rest = Vec::new();
+        loop {
+            match told.recv_timeout(Duration::from_millis(100)) {
+                Ok(line) => rest.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                // Signals within a second of the first are the same wish.
+                Err(RecvTimeoutError::Timeout) if again => _ = terminate(),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        assert!(rest.iter().any(|line| line.contains(last_words)), "{rest:?}");
+        assert_eq!(Server { child, lines }.ended(), Some(130), "{rest:?}");
+    }
 }
 
 #[test]

@@ -43,6 +43,9 @@ pub struct Decision {
     pub queue_offset: i64,
     /// Position of the half message in the commit log.
     pub position: i64,
+    /// Ids by which the request names the message, none if it names none. Place and group alone may mean another one: where
+    /// a power cut took a half message, the next one gets its place.
+    pub ids: Vec<String>,
     /// Whether the message is to be delivered.
     pub commit: bool,
     /// Whether it answers a question.
@@ -70,6 +73,14 @@ pub enum DecideError {
         found: u64,
         /// Offset of the request.
         given: i64,
+    },
+    /// The half message is another one than the request names.
+    #[error("the half message is {found}, not {given}")]
+    OtherMessage {
+        /// Id of the message.
+        found: String,
+        /// Ids of the request.
+        given: String,
     },
     /// Too late for a decision of the producer's own accord; it will be asked.
     #[error("the half message is {age_ms} ms old and may be decided unasked for {limit_ms} ms only")]
@@ -103,6 +114,7 @@ impl DecideError {
             Self::NoHalf(_)
             | Self::WrongGroup { .. }
             | Self::WrongOffset { .. }
+            | Self::OtherMessage { .. }
             | Self::Unknown { .. }
             | Self::Read(_) => ResponseCode::SYSTEM_ERROR,
             Self::Send(error) => error.code(),
@@ -125,6 +137,9 @@ pub fn decide(broker: &Broker, decision: &Decision, appends: &mut Appends) -> Re
     }
     if i64::try_from(record.queue_offset()) != Ok(decision.queue_offset) {
         return Err(DecideError::WrongOffset { found: record.queue_offset(), given: decision.queue_offset });
+    }
+    if let Some(id) = given.get(properties::UNIQ_KEY).filter(|id| !is_named(&decision.ids, id, position)) {
+        return Err(DecideError::OtherMessage { found: id.to_owned(), given: decision.ids.join(" and ") });
     }
     let Some(half) = broker.transactions().get(position).cloned() else { return Ok(()) };
     if let (false, Some(limit_ms)) = (decision.from_check, half.immunity_ms) {
@@ -153,6 +168,12 @@ pub fn decide(broker: &Broker, decision: &Decision, appends: &mut Appends) -> Re
             Err(error.into())
         }
     }
+}
+
+/// Whether ids of a request fit a message: none is given, or one is the id of its sender or of its place.
+fn is_named(ids: &[String], id: &str, position: u64) -> bool {
+    let of_place = format!("{position:016X}");
+    ids.is_empty() || ids.iter().any(|given| given == id || given.ends_with(&of_place))
 }
 
 fn count(broker: &Broker, record: &Record<'_>, commit: bool) {

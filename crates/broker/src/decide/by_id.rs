@@ -38,6 +38,7 @@ pub fn decide_by_id(broker: &Broker, decision: &DecisionById<'_>, appends: &mut 
         // Not every client says that it answers a question.
         let was_asked = broker.transactions().get(position).is_some_and(|half| half.checks > 0);
         let decision = Decision {
+            ids: Vec::new(),
             group: decision.group.to_owned(),
             queue_offset: queue_offset as i64,
             position: position as i64,

@@ -1,6 +1,7 @@
 //! Requests that append to the log: SEND_MESSAGE (10, 310, 320), CONSUMER_SEND_MSG_BACK (36), END_TRANSACTION (37),
 //! RECALL_MESSAGE (370), RESUME_CHECK_HALF_MESSAGE (323).
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -213,8 +214,10 @@ impl AppendingTurn {
                 return Err(Refusal::new(ResponseCode::SYSTEM_ERROR, remark));
             }
         };
+        let ids = [header.msg_id, header.transaction_id].into_iter().flatten();
         let decision = Decision {
             group: header.producer_group.into_owned(),
+            ids: ids.filter(|id| !id.is_empty()).map(Cow::into_owned).collect(),
             queue_offset: header.tran_state_table_offset,
             position: header.commit_log_offset,
             commit,

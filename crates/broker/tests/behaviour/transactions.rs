@@ -151,6 +151,26 @@ fn a_decision_must_name_group_offset_and_position_of_the_half_message() {
 }
 
 #[test]
+fn a_decision_that_names_another_message_decides_nothing() {
+    let broker = broker();
+    let mut client = broker.client();
+    client.create_topic("orders", 1);
+    let half = client.half(GROUP, "orders", "one", &[(properties::UNIQ_KEY, "AB01")]);
+    let named = |msg_id: Option<&'static str>, transaction_id: Option<&'static str>| EndTransaction {
+        msg_id: msg_id.map(Into::into),
+        transaction_id: transaction_id.map(Into::into),
+        ..decision(GROUP, half, COMMIT)
+    };
+    // What a power cut took lay at the same place.
+    let refused = client.decide(&named(Some("AB00"), Some("AB00"))).expect(ResponseCode::SYSTEM_ERROR);
+    assert_eq!(refused.remark, "the half message is AB01, not AB00 and AB00");
+    assert!(client.bodies_of("orders", 0).is_empty());
+    // Some clients put something of their own into one of the two.
+    client.decide(&named(Some("AB01"), Some("own"))).expect(ResponseCode::SUCCESS);
+    assert_eq!(client.bodies_of("orders", 0), ["one"]);
+}
+
+#[test]
 fn a_producer_that_does_not_know_gets_no_answer() {
     let broker = broker();
     let mut client = broker.client();

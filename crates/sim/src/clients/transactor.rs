@@ -135,7 +135,7 @@ impl Transactor {
             commit_log_offset: place.position as i64,
             commit_or_rollback,
             from_transaction_check: from_check,
-            msg_id: None,
+            msg_id: Some(format!("{id:016X}").into()),
             transaction_id: None,
         };
         self.session.request(context, node, RequestCode::END_TRANSACTION, |frame| header.encode(frame), b"", None);

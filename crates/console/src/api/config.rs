@@ -87,7 +87,7 @@ pub async fn put_group(
     params.only(&["dryRun"])?;
     viewer.must(Role::Operator)?;
     let new: NewGroup = read(&headers, &body)?;
-    check_name(&new.name, GROUP_NAME_MAX)?;
+    check_name("name", &new.name, GROUP_NAME_MAX)?;
     let catalog = etag::catalog(&app, &headers).await;
     let known = catalog.groups.get(&new.name);
     let config = new.over(&known.and_then(|group| group.config()).cloned().unwrap_or_default())?;

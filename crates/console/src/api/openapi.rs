@@ -40,18 +40,18 @@ fn meaning(name: &str) -> &'static str {
     }
 }
 
-/// What values parameters have.
+/// What values parameters have. An empty one counts as none.
 fn value_schema(name: &str, path: &str) -> Value {
     match name {
-        "kind" => json!({ "type": "string", "enum": ["user", "retry", "dead", "system", "all"] }),
-        "format" => json!({ "type": "string", "enum": ["jsonl", "csv"] }),
-        "order" => json!({ "type": "string", "enum": ["oldest", "newest"] }),
-        "result" => json!({ "type": "string", "enum": ["done", "partly", "failed"] }),
+        "kind" => json!({ "type": "string", "enum": ["user", "retry", "dead", "system", "all", ""] }),
+        "format" => json!({ "type": "string", "enum": ["jsonl", "csv", ""] }),
+        "order" => json!({ "type": "string", "enum": ["oldest", "newest", ""] }),
+        "result" => json!({ "type": "string", "enum": ["done", "partly", "failed", ""] }),
         "limit" => {
             let most = if path.ends_with("/export") { MESSAGES_MAX } else { LIMIT_MAX };
             json!({ "type": "integer", "minimum": 1, "maximum": most })
         }
-        "from" | "to" => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
+        "from" | "to" => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
         "dryRun" | "stacks" | "topics" => json!({ "type": "boolean" }),
         "Idempotency-Key" => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
         _ => json!({ "type": "string" }),
@@ -93,7 +93,12 @@ fn whole(base: &str) -> Value {
 
 fn path_parameters(path: &str) -> Vec<Value> {
     let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-    names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect()
+    // Of brokers an id is a number, of tokens it is not.
+    let schema = |name: &str| match name {
+        "id" if path.starts_with("/api/v1/brokers/") => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
+        _ => json!({ "type": "string" }),
+    };
+    names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": schema(name) })).collect()
 }
 
 fn described(operation: &Operation) -> Value {

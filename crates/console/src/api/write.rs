@@ -130,13 +130,13 @@ fn nobody_did_it(outcomes: &[Outcome], mut told: Value) -> Value {
 }
 
 /// A name of a topic or group that brokers take: at most `most` of the characters that they allow.
-pub fn check_name(name: &str, most: usize) -> Result<(), PageError> {
+pub fn check_name(field: &str, name: &str, most: usize) -> Result<(), PageError> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-%|".contains(&byte);
     if (1..=most).contains(&name.len()) && name.bytes().all(is_allowed) {
         return Ok(());
     }
     let expected = format!("expected 1 to {most} letters, digits or `_`, `-`, `%`, `|`");
-    Err(PageError::BadRequest(format!("`name` is `{name}`; {expected}")))
+    Err(PageError::BadRequest(format!("`{field}` is `{name}`; {expected}")))
 }
 
 /// `POST /api/v1/topics?dryRun=`
@@ -150,7 +150,7 @@ pub async fn put_topic(
     params.only(&["dryRun"])?;
     viewer.must(Role::Operator)?;
     let new: NewTopic = read(&headers, &body)?;
-    check_name(&new.name, TOPIC_NAME_MAX)?;
+    check_name("name", &new.name, TOPIC_NAME_MAX)?;
     for (name, queues) in [("readQueues", new.read_queues), ("writeQueues", new.write_queues)] {
         if !(1..=QUEUES_MAX).contains(&queues) {
             return Err(PageError::BadRequest(format!("`{name}` is {queues}; expected 1 to {QUEUES_MAX}")));
@@ -217,6 +217,7 @@ pub async fn send(
     params.only(&[])?;
     viewer.must(Role::Operator)?;
     let new: NewMessage = read(&headers, &body)?;
+    check_name("topic", &topic, TOPIC_NAME_MAX)?;
     if new.body.is_empty() {
         return Err(PageError::BadRequest("`body` is empty; brokers store no message without one".to_owned()));
     }

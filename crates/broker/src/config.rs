@@ -86,9 +86,9 @@ pub struct BrokerConfig {
     /// Time zone of the hours of [`Self::delete_hours`], and of midnight in statistics. Not in the file: as for a stock
     /// broker it is that of the machine (TZ).
     pub zone: Zone,
-    /// Bytes of memory that the broker reckons with, where that is less than the machine has. Not in the file: a stock
-    /// broker is told so by a flag of the JVM.
-    pub memory_max: Option<u64>,
+    /// Most bytes of the newest messages that are kept in the page cache, where that is less than the share of the
+    /// machine's memory. Not in the file: a stock broker is told what it may take by a flag of the JVM.
+    pub cached_bytes_max: Option<u64>,
     /// Hours of the day at which expired files are deleted (`deleteWhen`, separated by `;`).
     pub delete_hours: Live<Hours>,
     /// Share of the disk, in percent, above which expired files are deleted at any hour (`diskMaxUsedSpaceRatio`).
@@ -200,7 +200,7 @@ impl Default for BrokerConfig {
             segment_bytes: 1 << 30,
             retention: Duration::from_secs(72 * 3600).into(),
             zone: Zone::utc(),
-            memory_max: None,
+            cached_bytes_max: None,
             delete_hours: Hours::from_iter([4]).into(),
             disk_max_used_percent: 75.into(),
             delay_levels: DEFAULT_LEVELS_S.into_iter().map(Duration::from_secs).collect(),

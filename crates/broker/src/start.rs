@@ -137,7 +137,7 @@ pub fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
         clock: Clock::system(),
         store_host,
         boot_id: boot_id(),
-        memory_bytes: memory::available_bytes(config.memory_max),
+        memory_bytes: memory::available_bytes(),
         log_sizes: LogConfig::default(),
     };
     let grpc = match grpc {

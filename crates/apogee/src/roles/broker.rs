@@ -98,7 +98,7 @@ pub fn start(mut loaded: Loaded, port_flag: fn(&str) -> String) -> anyhow::Resul
         Ok(zone) => loaded.config.zone = zone,
         Err(error) => tracing::warn!("{error}"),
     }
-    loaded.config.memory_max = JavaOptions::of_environment().heap_bytes();
+    loaded.config.cached_bytes_max = JavaOptions::of_environment().heap_bytes();
     let lock = RoleLock::take(&loaded.config.data_dir, Role::Broker).context("the broker cannot start")?;
     let broker = start::start(loaded.config).map_err(|error| {
         let advice = match &error {

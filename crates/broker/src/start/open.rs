@@ -95,7 +95,7 @@ fn open_log(
             Flush::Async => Visibility::Written,
             Flush::Sync => Visibility::Durable,
         },
-        cached_bytes: machine.memory_bytes / CACHED_SHARE,
+        cached_bytes: (machine.memory_bytes / CACHED_SHARE).min(config.cached_bytes_max.unwrap_or(u64::MAX)),
         boot_id: machine.boot_id.clone(),
         known_queues,
         ..machine.log_sizes.clone()

@@ -118,6 +118,13 @@ impl HandedOut {
         self.out.retain(|at, out| at.node != node || log_start <= out.position);
     }
 
+    /// The broker may not know that a message is out, or that it is settled.
+    pub fn may_be_forgotten(&mut self, at: &At) {
+        if let Some(out) = self.out.get_mut(at) {
+            (out.visible_ms, out.is_settled) = (None, false);
+        }
+    }
+
     /// A broker was killed: it may have forgotten what was done lately, and hand out again.
     pub fn killed(&mut self, node: NodeId, unsaved_us: u64, now_us: u64) {
         for (_, out) in self.out.iter_mut().filter(|(at, out)| at.node == node && now_us <= out.touched_us + unsaved_us)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::handed_out::HandedOut;
+use crate::handed_out::{At, HandedOut};
 use crate::network::LinkId;
 use crate::rot::Hit;
 use crate::schedule::{ClientId, NodeId};
@@ -209,6 +209,16 @@ impl History {
                 Some(format!("{} ms before its time", due_ms - delivery.stored_ms))
             }
             _ => None,
+        }
+    }
+
+    /// A broker answered what it was asked about messages at `asked_us`. If it was killed since then, it may have forgotten
+    /// that it handed them out, or what became of them.
+    pub fn may_be_forgotten<'a>(&mut self, messages: impl IntoIterator<Item = &'a At>, asked_us: u64) {
+        for at in messages {
+            if self.killed_us.get(&at.node).is_some_and(|killed_us| asked_us <= *killed_us) {
+                self.handed_out.may_be_forgotten(at);
+            }
         }
     }
 

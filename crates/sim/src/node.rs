@@ -88,6 +88,8 @@ pub struct Node {
     mark_is_damaged: bool,
     /// How far a checkpoint vouches for the log, and where it ended, when that was last known.
     last_known: (u64, u64),
+    /// Whether the log was fenced when the process before ended.
+    ended_fenced: bool,
 }
 
 /// A broker's process.
@@ -138,6 +140,7 @@ impl Node {
             damaged_writes: Vec::new(),
             mark_is_damaged: false,
             last_known: (0, 0),
+            ended_fenced: false,
         }
     }
 
@@ -172,7 +175,8 @@ impl Node {
     pub fn may_end_at(&self, power_is_cut: bool) -> Option<u64> {
         let stats = self.process.as_ref().map(|process| process.broker.log.stats());
         let (vouched, end) = stats.map_or(self.last_known, |stats| (stats.checkpointed.0, stats.end.0));
-        let is_doubtful = power_is_cut || self.mark_is_damaged || stats.is_some_and(|stats| stats.is_fenced);
+        let is_doubtful =
+            power_is_cut || self.mark_is_damaged || stats.map_or(self.ended_fenced, |stats| stats.is_fenced);
         let unvouched = self.damaged_writes.iter().filter(|writes| vouched <= writes.end);
         unvouched.filter(|writes| is_doubtful || end <= writes.end).map(|writes| writes.start).min()
     }
@@ -231,6 +235,7 @@ impl Node {
         if let Some(process) = self.process.take() {
             let stats = process.broker.log.stats();
             self.last_known = (stats.checkpointed.0, stats.end.0);
+            self.ended_fenced = stats.is_fenced;
         }
         self.life += 1;
         self.ends_at = None;

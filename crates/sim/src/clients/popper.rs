@@ -24,9 +24,10 @@ const LOOK_US: u64 = 40_000;
 
 enum About {
     Route(String),
-    Pop(NodeId, String),
-    /// A message that is out until then by the broker's clock, in milliseconds.
-    Acknowledge(At, i64),
+    /// Broker and topic, and when it was asked, in microseconds.
+    Pop(NodeId, String, u64),
+    /// A message that is out until then by the broker's clock, in milliseconds, and when the broker was told.
+    Acknowledge(At, i64, u64),
     Change,
 }
 
@@ -69,12 +70,12 @@ impl Popper {
             attempt_id: Some(format!("{}-{}", context.me, self.pops).into()),
         };
         self.places.insert(place.clone(), true);
-        let (node, about) = (place.0, Some(About::Pop(place.0, place.1)));
+        let (node, about) = (place.0, Some(About::Pop(place.0, place.1, context.now_us())));
         self.session.request(context, node, RequestCode::POP_MESSAGE, |frame| header.encode(frame), b"", about);
         self.session.wait_longer(hold_ms as u64 * 1_000);
     }
 
-    fn popped(&mut self, context: &mut Context<'_>, node: NodeId, topic: &str, message: &Message) {
+    fn popped(&mut self, context: &mut Context<'_>, (node, topic): (NodeId, &str), asked_us: u64, message: &Message) {
         self.places.insert((node, topic.to_owned()), false);
         let times = message.number("popTime").zip(message.number("invisibleTime"));
         let Some((popped_ms, invisible_ms)) = times.filter(|_| message.is_success()) else { return };
@@ -100,6 +101,7 @@ impl Popper {
             let handed_out = &mut context.history.handed_out;
             let wrong = handed_out.handed_out(&batch, self.ordered, (popped_ms, invisible_ms), steady, now_us);
             wrong.into_iter().for_each(|what| context.history.broken(what));
+            context.history.may_be_forgotten(batch.iter().map(|(at, _)| at), asked_us);
             for (at, _) in batch {
                 let handle = format!("{0} {popped_ms} {invisible_ms} {revive} 0 b {1} {0}", at.offset, at.queue);
                 self.decide(context, at, &handle, popped_ms.saturating_add(invisible_ms));
@@ -121,7 +123,7 @@ impl Popper {
                 offset: at.offset as i64,
             };
             let (node, code) = (at.node, RequestCode::ACK_MESSAGE);
-            let about = Some(About::Acknowledge(at.clone(), visible_ms));
+            let about = Some(About::Acknowledge(at.clone(), visible_ms, now_us));
             self.session.request(context, node, code, |frame| header.encode(frame), b"", about);
         } else if chance == 7 {
             context.history.handed_out.changing(&at, now_us);
@@ -141,7 +143,7 @@ impl Popper {
 
     /// Nobody will answer that any more.
     fn gone(&mut self, about: About) {
-        if let About::Pop(node, topic) = about {
+        if let About::Pop(node, topic, _) = about {
             self.places.insert((node, topic), false);
         }
     }
@@ -182,13 +184,14 @@ impl Client for Popper {
                     self.places.entry((part.node, topic.clone())).or_default();
                 }
             }
-            Some(About::Pop(node, topic)) => self.popped(context, node, &topic, &message),
-            Some(About::Acknowledge(at, visible_ms)) => {
+            Some(About::Pop(node, topic, asked_us)) => self.popped(context, (node, &topic), asked_us, &message),
+            Some(About::Acknowledge(at, visible_ms, asked_us)) => {
                 // A late acknowledgement is answered like any other, and settles nothing.
                 let was_in_time = context.clocks_ms[at.node] < visible_ms;
                 if message.is_success() && was_in_time {
                     let now_us = context.now_us();
                     context.history.handed_out.settled(&at, visible_ms, now_us);
+                    context.history.may_be_forgotten([&at], asked_us);
                 }
             }
             Some(About::Change) | None => {}

@@ -2,7 +2,7 @@
 //!
 //! Source: `broker/.../processor/PullMessageProcessor.java`.
 
-use log::{DefineError, Log, PullLimits, PullOutcome, QueueNumber, ReadError};
+use log::{DefineError, ExpectedPull, Log, PullLimits, PullOutcome, QueueNumber, ReadError};
 use protocol::bodies::heartbeat::MessageModel;
 use protocol::codes::ResponseCode;
 use protocol::requests::PullFlags;
@@ -57,6 +57,8 @@ pub struct Pulled {
     pub topic_sys_flag: i32,
     /// Flags of the group.
     pub group_sys_flag: i32,
+    /// The pull that will ask for what follows, if one can be foreseen.
+    pub goes_on: Option<ExpectedPull>,
 }
 
 /// How a pull ended.
@@ -185,6 +187,7 @@ pub fn pull(broker: &Broker, request: &PullRequest, out: &mut Vec<u8>) -> Result
         max_offset: 0,
         topic_sys_flag: topic.settings.sys_flag,
         group_sys_flag: group.sys_flag,
+        goes_on: None,
     };
     let queue = broker.queue_number(&topic, request.queue_id)?;
     pulled.queue = Some(queue);
@@ -210,7 +213,14 @@ pub fn pull(broker: &Broker, request: &PullRequest, out: &mut Vec<u8>) -> Result
         max_bytes: request.max_bytes.map_or(BYTES_MAX, |bytes| (bytes.max(0) as usize).min(BYTES_MAX)),
     };
     let before = out.len();
-    let read = read_matching(&broker.log, queue, offset, limits, &filter, out)?;
+    let read = match filter {
+        Filter::All => {
+            let (read, next) = broker.log.pull_all(queue, offset, limits, out)?;
+            pulled.goes_on = next;
+            read
+        }
+        filter => read_matching(&broker.log, queue, offset, limits, &filter, out)?,
+    };
     if let PullOutcome::Found { count } = read.outcome {
         let of_queue = || std::iter::once((request.queue_id, count));
         stats::count_got(broker, &topic, &request.group, of_queue, out.len() - before);
@@ -242,9 +252,6 @@ pub fn read_matching(
     filter: &Filter,
     out: &mut Vec<u8>,
 ) -> Result<log::Pulled, ReadError> {
-    if matches!(filter, Filter::All) {
-        return log.pull_all(queue, offset, limits, out);
-    }
     let accept = |tag_hash| filter.may_match(tag_hash);
     if filter.needs_properties() {
         log.pull_tested(queue, offset, limits, &accept, &|record| filter.matches(&record.properties()), out)

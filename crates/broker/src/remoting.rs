@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use log::ExpectedPull;
 use metrics::Stopwatch;
 use net::{CloseReason, Connection, Door, Inbound, Outbound};
 use protocol::codes::RequestCode;
@@ -65,7 +66,7 @@ impl Door for RemotingDoor {
 
     fn opened(&self, connection: &Arc<Connection>) -> RemotingService {
         self.broker.connections.add(connection);
-        RemotingService { broker: self.broker.clone() }
+        RemotingService { broker: self.broker.clone(), expected: Vec::new() }
     }
 
     fn closed(&self, connection: &Arc<Connection>, reason: CloseReason) {
@@ -89,6 +90,8 @@ thread_local! {
 /// Serves one connection.
 pub struct RemotingService {
     broker: Arc<Broker>,
+    /// Pulls that answers of the current call make foreseeable.
+    expected: Vec<ExpectedPull>,
 }
 
 impl Service<Inbound> for RemotingService {
@@ -117,9 +120,9 @@ impl Service<Inbound> for RemotingService {
         SPANS.set(spans);
         let mut outbound =
             if readable { inbound.answer(replies) } else { inbound.answer_and_close(replies, CloseReason::Protocol) };
-        if self.broker.log.has_to_read_ahead() {
-            let broker = self.broker.clone();
-            outbound.then = Some(Box::new(move || broker.log.read_ahead()));
+        if !self.expected.is_empty() {
+            let (broker, expected) = (self.broker.clone(), std::mem::take(&mut self.expected));
+            outbound.then = Some(Box::new(move || expected.into_iter().for_each(|pull| broker.log.read_ahead(pull))));
         }
         ready(Ok(outbound))
     }
@@ -128,7 +131,7 @@ impl Service<Inbound> for RemotingService {
 impl RemotingService {
     /// Serves one frame. `false` says that it cannot be read, which ends the connection.
     fn serve(
-        &self,
+        &mut self,
         connection: &Arc<Connection>,
         frame: &Frame<'_>,
         spans: &mut FieldSpans,
@@ -160,8 +163,16 @@ impl RemotingService {
             before = replies.len();
         }
         let since = turn.since().filter(|_| is_appending).unwrap_or_else(Stopwatch::start);
-        let mut call =
-            Call { broker: &self.broker, connection, header: &header, codec, body: frame.body, since, out: replies };
+        let mut call = Call {
+            broker: &self.broker,
+            connection,
+            header: &header,
+            codec,
+            body: frame.body,
+            since,
+            out: replies,
+            expected: &mut self.expected,
+        };
         if is_appending {
             turn.admit(&mut call);
             if before < call.out.len() {

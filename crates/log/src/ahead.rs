@@ -15,9 +15,9 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 /// Answers that are read ahead until one that nobody asked for gives way.
 const TURNS_KEPT: u64 = 64;
 
-/// A pull that is expected.
+/// The pull that goes on where an answer ended, for [`Log::read_ahead`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Expected {
+pub struct ExpectedPull {
     queue: QueueNumber,
     offset: u64,
     limits: PullLimits,
@@ -25,20 +25,19 @@ struct Expected {
 
 /// An answer that was read ahead.
 struct Kept {
-    pull: Expected,
+    pull: ExpectedPull,
     count: usize,
     next_offset: u64,
     records: Vec<u8>,
     turn: u64,
 }
 
-/// Answers that were read ahead, and pulls for which that is still to be done.
+/// Answers that were read ahead. Its lock is never held together with another one.
 #[derive(Default)]
 pub(crate) struct Ahead(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    expected: Vec<Expected>,
     kept: Vec<Kept>,
     /// Rooms of answers that were taken.
     rooms: Vec<Vec<u8>>,
@@ -54,7 +53,7 @@ impl Ahead {
 
 impl State {
     /// Hands an answer over: its count, and where to go on.
-    fn take(&mut self, pull: Expected, out: &mut Vec<u8>) -> Option<(usize, u64)> {
+    fn take(&mut self, pull: ExpectedPull, out: &mut Vec<u8>) -> Option<(usize, u64)> {
         let index = self.kept.iter().position(|kept| kept.pull == pull)?;
         let Kept { count, next_offset, records, .. } = self.kept.swap_remove(index);
         out.extend_from_slice(&records);
@@ -80,32 +79,27 @@ impl State {
 }
 
 impl Log {
-    /// As [`pull`](Self::pull), of records with any tag. If more records follow than one answer holds, the pull that
-    /// will ask for them is noted, and [`read_ahead`](Self::read_ahead) gets its answer ready.
+    /// As [`pull`](Self::pull), of records with any tag. If more records follow than one answer holds, the pull that will
+    /// ask for them comes along.
     pub fn pull_all(
         &self,
         queue: QueueNumber,
         offset: u64,
         limits: PullLimits,
         out: &mut Vec<u8>,
-    ) -> Result<Pulled, ReadError> {
+    ) -> Result<(Pulled, Option<ExpectedPull>), ReadError> {
         let from = out.len();
-        let pulled = match self.take_ahead(Expected { queue, offset, limits }, out)? {
+        let pulled = match self.take_ahead(ExpectedPull { queue, offset, limits }, out)? {
             Some(pulled) => pulled,
             None => self.pull(queue, offset, limits, &|_| true, out)?,
         };
         let follows = pulled.next_offset.saturating_add(limits.max_messages as u64) <= pulled.max_offset;
-        if follows && matches!(pulled.outcome, PullOutcome::Found { .. }) && out.len() - from <= KEPT_BYTES_MAX {
-            let next = Expected { queue, offset: pulled.next_offset, limits };
-            let mut state = self.ahead.state();
-            if state.expected.len() < KEPT_MAX && !state.expected.contains(&next) {
-                state.expected.push(next);
-            }
-        }
-        Ok(pulled)
+        let is_worth_it = matches!(pulled.outcome, PullOutcome::Found { .. }) && out.len() - from <= KEPT_BYTES_MAX;
+        let next = ExpectedPull { queue, offset: pulled.next_offset, limits };
+        Ok((pulled, (follows && is_worth_it).then_some(next)))
     }
 
-    fn take_ahead(&self, pull: Expected, out: &mut Vec<u8>) -> Result<Option<Pulled>, ReadError> {
+    fn take_ahead(&self, pull: ExpectedPull, out: &mut Vec<u8>) -> Result<Option<Pulled>, ReadError> {
         // The number of a deleted queue is not given to another one before a restart.
         let offsets = self.known_offsets(pull.queue)?;
         if !(offsets.min..offsets.max).contains(&pull.offset) {
@@ -116,37 +110,29 @@ impl Log {
         Ok(Some(Pulled { outcome, next_offset, min_offset: offsets.min, max_offset: offsets.max }))
     }
 
-    /// Whether [`read_ahead`](Self::read_ahead) has something to do.
-    pub fn has_to_read_ahead(&self) -> bool {
-        !self.ahead.state().expected.is_empty()
-    }
-
-    /// Reads what pulls will ask for next. To be called when the answers before are on their way: it reads the disk.
-    pub fn read_ahead(&self) {
-        loop {
-            let (pull, mut records) = {
-                let mut state = self.ahead.state();
-                let Some(pull) = state.expected.pop() else { return };
-                if state.kept.iter().any(|kept| kept.pull == pull) || !state.makes_room() {
-                    continue;
-                }
-                (pull, state.rooms.pop().unwrap_or_default())
-            };
-            records.clear();
-            // What goes wrong here goes wrong again for whoever asks.
-            let pulled = self.pull(pull.queue, pull.offset, pull.limits, &|_| true, &mut records).ok();
+    /// Reads what a pull will ask for. To be called when the answer before is on its way: it reads the disk.
+    pub fn read_ahead(&self, pull: ExpectedPull) {
+        let mut records = {
             let mut state = self.ahead.state();
-            state.turn += 1;
-            match pulled {
-                Some(Pulled { outcome: PullOutcome::Found { count }, next_offset, .. })
-                    if records.len() <= KEPT_BYTES_MAX =>
-                {
-                    let turn = state.turn;
-                    state.kept.push(Kept { pull, count, next_offset, records, turn });
-                }
-                _ if records.capacity() <= 2 * KEPT_BYTES_MAX => state.rooms.push(records),
-                _ => {}
+            if state.kept.iter().any(|kept| kept.pull == pull) || !state.makes_room() {
+                return;
             }
+            state.rooms.pop().unwrap_or_default()
+        };
+        records.clear();
+        // What goes wrong here goes wrong again for whoever asks.
+        let pulled = self.pull(pull.queue, pull.offset, pull.limits, &|_| true, &mut records).ok();
+        let mut state = self.ahead.state();
+        state.turn += 1;
+        match pulled {
+            Some(Pulled { outcome: PullOutcome::Found { count }, next_offset, .. })
+                if records.len() <= KEPT_BYTES_MAX =>
+            {
+                let turn = state.turn;
+                state.kept.push(Kept { pull, count, next_offset, records, turn });
+            }
+            _ if records.capacity() <= 2 * KEPT_BYTES_MAX => state.rooms.push(records),
+            _ => {}
         }
     }
 }

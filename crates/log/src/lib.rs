@@ -47,7 +47,7 @@
 //! `docs/formats/log.md`.
 //!
 //! Locks are taken in this order: maintenance or preparing, sync, writer, published, list of segments,
-//! damage.
+//! damage. That of the answers that were read ahead is never held with another one.
 
 mod ahead;
 mod batch;
@@ -78,6 +78,7 @@ mod salvage;
 mod segment;
 mod writer;
 
+pub use ahead::ExpectedPull;
 pub use batch::{Batch, Placed};
 pub use commit_log::ReadError;
 pub use config::{LogConfig, Visibility};

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use log::ExpectedPull;
 use metrics::Stopwatch;
 use net::Connection;
 use protocol::codes::{RequestCode, ResponseCode};
@@ -36,6 +37,8 @@ pub struct Call<'a> {
     pub since: Stopwatch,
     /// Where the answer is written.
     pub out: &'a mut Vec<u8>,
+    /// Pulls that can be foreseen, to be read ahead once the answers are on their way.
+    pub expected: &'a mut Vec<ExpectedPull>,
 }
 
 /// An answer that says no.

@@ -71,6 +71,7 @@ pub fn pull(call: &mut Call<'_>) -> Result<(), Refusal> {
             return Ok(());
         }
         write_answer(call.broker, call.codec, call.header.opaque, &pulled, body, call.out);
+        call.expected.extend(pulled.goes_on);
         Ok(())
     })
 }

@@ -106,12 +106,11 @@ impl Model {
         let accept = |hash| wanted.is_none_or(|wanted| wanted == hash);
         let mut out = Vec::new();
         let limits = PullLimits { max_messages: max, max_bytes: 3000 };
-        let pulled = match tag {
-            Some(_) => log.pull(number, offset, limits, &accept, &mut out),
-            None => log.pull_all(number, offset, limits, &mut out),
+        let (pulled, next) = match tag {
+            Some(_) => (log.pull(number, offset, limits, &accept, &mut out).unwrap(), None),
+            None => log.pull_all(number, offset, limits, &mut out).unwrap(),
         };
-        let pulled = pulled.unwrap();
-        log.read_ahead();
+        next.into_iter().for_each(|next| log.read_ahead(next));
         self.pulled_to.insert(queue, (pulled.next_offset, max, tag));
         assert_eq!((pulled.min_offset, pulled.max_offset), (0, stored.len() as u64));
         let records: Vec<Record> = protocol::record::records(&out).collect();

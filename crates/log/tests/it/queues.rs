@@ -53,22 +53,23 @@ fn the_pull_that_goes_on_is_read_ahead_once() {
     let limits = PullLimits { max_messages: 4, max_bytes: 1 << 20 };
     let pull = |offset, limits| {
         let mut out = Vec::new();
-        let pulled = log.pull_all(queue, offset, limits, &mut out).unwrap();
+        let (pulled, next) = log.pull_all(queue, offset, limits, &mut out).unwrap();
         let found: Vec<_> = protocol::record::records(&out).map(|record| record.body().to_vec()).collect();
-        (found, pulled.next_offset, pulled.max_offset)
+        ((found, pulled.next_offset, pulled.max_offset), next)
     };
     let bodies = |range: std::ops::Range<usize>| texts[range].iter().map(|text| text.as_bytes().to_vec()).collect();
-    assert_eq!(pull(0, limits), (bodies(0..4), 4, 12));
-    assert!(log.has_to_read_ahead());
-    log.read_ahead();
-    assert!(!log.has_to_read_ahead());
+    let (first, next) = pull(0, limits);
+    assert_eq!(first, (bodies(0..4), 4, 12));
+    log.read_ahead(next.unwrap());
+    // Fewer follow than one answer holds.
+    assert_eq!(pull(8, PullLimits { max_messages: 3, ..limits }).1, None);
     append(&log, &[message("a", 0, "later")], 10);
     wipe(&disk);
     // Another question is not answered with it, and the same one only once; the end is told as it is now.
     let other = PullLimits { max_messages: 5, max_bytes: 1 << 20 };
-    assert_eq!(pull(4, other).0, Vec::<Vec<u8>>::new());
-    assert_eq!(pull(4, limits), (bodies(4..8), 8, 13));
-    assert_eq!(pull(4, limits).0, Vec::<Vec<u8>>::new());
+    assert_eq!(pull(4, other).0.0, Vec::<Vec<u8>>::new());
+    assert_eq!(pull(4, limits).0, (bodies(4..8), 8, 13));
+    assert_eq!(pull(4, limits).0.0, Vec::<Vec<u8>>::new());
 }
 
 #[test]
@@ -79,12 +80,12 @@ fn answers_that_nobody_fetches_make_room_for_others_and_stay_few() {
     let queue = log.queue("a", 0).unwrap();
     let limits = PullLimits { max_messages: 2, max_bytes: 1 << 20 };
     for round in 0..200 {
-        log.pull_all(queue, round * 4, limits, &mut Vec::new()).unwrap();
-        log.read_ahead();
+        let (_, next) = log.pull_all(queue, round * 4, limits, &mut Vec::new()).unwrap();
+        log.read_ahead(next.unwrap());
     }
     wipe(&disk);
     let is_kept = |round: &u64| {
-        let pulled = log.pull_all(queue, round * 4 + 2, limits, &mut Vec::new()).unwrap();
+        let (pulled, _) = log.pull_all(queue, round * 4 + 2, limits, &mut Vec::new()).unwrap();
         pulled.outcome == PullOutcome::Found { count: 2 }
     };
     let kept: Vec<u64> = (0..200).filter(is_kept).collect();

@@ -4,10 +4,15 @@
 //! history begins when a queue moves, and is dropped when it has not for a day.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::history::{Counted, History, SAMPLE_EVERY_MS, Span, Sum};
+
+/// Queues of a topic, or of a group in it, that have a history: it takes up to 2 KiB, and topics may have thousands of
+/// queues. Of others the messages since the last sample are known.
+const HISTORIES_MAX: usize = 64;
 
 /// Where queues stood at earlier times: of a topic, or of a group that reads it.
 #[derive(Debug, Default)]
@@ -57,8 +62,10 @@ impl QueueHistories {
         for (queue, at) in stands {
             let stand = state.stand(queue);
             if stand.last != at {
-                let standing = || stand.history(now_ms);
-                state.moved.entry(queue).or_insert_with(standing);
+                let has_room = state.moved.len() < HISTORIES_MAX;
+                if let (true, Entry::Vacant(entry)) = (has_room, state.moved.entry(queue)) {
+                    entry.insert(stand.history(now_ms));
+                }
                 state.set(queue, Stand { last: at, ..stand });
             }
             if let Some(history) = state.moved.get_mut(&queue) {
@@ -161,6 +168,17 @@ mod tests {
         // A queue that is new began at 0.
         queues.sample(20_000, 2, [(0, 0), (1, 511), (2, 7)]);
         assert_eq!(messages(queues.over(Span::Minute, 20_000, 2, 7)), Some(7));
+    }
+
+    #[test]
+    fn of_a_topic_with_very_many_queues_some_have_a_history() {
+        let queues = QueueHistories::default();
+        let all = |at| (0..1_000).map(move |queue| (queue, at));
+        queues.sample(10_000, 1, all(5));
+        queues.sample(20_000, 2, all(9));
+        assert_eq!(queues.lock().moved.len(), HISTORIES_MAX);
+        assert_eq!(messages(queues.over(Span::Minute, 21_000, 0, 12)), Some(12));
+        assert_eq!(messages(queues.over(Span::Minute, 21_000, 999, 12)), Some(3));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub enum DecideError {
     #[error("no half message at position {0}")]
     NoHalf(i64),
     /// The half message belongs to another group.
-    #[error("the half message belongs to producer group `{found}`, not `{given}`")]
+    #[error("the half message belongs to producer group `{found:.120}`, not `{given:.120}`")]
     WrongGroup {
         /// Group of the message.
         found: String,
@@ -75,7 +75,7 @@ pub enum DecideError {
         given: i64,
     },
     /// The half message is another one than the request names.
-    #[error("the half message is {found}, not {given}")]
+    #[error("the half message is {found:.40}, not {given:.90}")]
     OtherMessage {
         /// Id of the message.
         found: String,
@@ -91,7 +91,7 @@ pub enum DecideError {
         limit_ms: i64,
     },
     /// No half message of that id, or none that is still there.
-    #[error("producer group `{group}` has no transaction `{id}`")]
+    #[error("producer group `{group:.120}` has no transaction `{id:.90}`")]
     Unknown {
         /// Producer group.
         group: String,

@@ -15,7 +15,7 @@ use protocol::v2::TelemetryCommand;
 use crate::broker::Broker;
 use crate::membership::{Beat, Client, ConsumerBeat, Subscription};
 
-/// Most clients at a time; whoever is silent makes room.
+/// Most clients at a time; whoever is silent and has no stream makes room.
 const SESSIONS_MAX: usize = 200_000;
 /// Commands that wait for a client that does not read them; more are not sent.
 const COMMANDS_MAX: usize = 256;
@@ -90,6 +90,11 @@ impl Session {
     /// Whether commands can reach it.
     pub fn has_stream(&self) -> bool {
         lock(&self.commands).is_some()
+    }
+
+    /// Whether nothing tells that the client is there: it was not heard since then, and has no stream.
+    fn is_silent_since(&self, before_ms: i64) -> bool {
+        self.heard_ms() < before_ms && !self.has_stream()
     }
 
     /// Sends a command; `false` if there is no stream, or the client does not read it.
@@ -198,10 +203,9 @@ impl Sessions {
         Some(removed)
     }
 
-    fn silent_since(&self, before_ms: i64) -> Vec<String> {
+    fn silent_since(&self, before_ms: i64) -> Vec<Arc<Session>> {
         let table = lock(&self.0);
-        let silent = table.by_client.values().filter(|session| session.heard_ms() < before_ms && !session.has_stream());
-        silent.map(|session| session.client.id.clone()).collect()
+        table.by_client.values().filter(|session| session.is_silent_since(before_ms)).cloned().collect()
     }
 }
 
@@ -254,9 +258,13 @@ impl Broker {
     /// Ends sessions that were silent for longer than `silence_max_ms`. One with a stream goes on: its client is there, or
     /// its connection ends, and after the next heartbeat nothing could be asked of a new session.
     pub fn expire_sessions(&self, now_ms: i64, silence_max_ms: i64) {
-        for client_id in self.sessions.silent_since(now_ms - silence_max_ms) {
-            tracing::debug!(client_id, "a client is gone: it was silent for too long");
-            self.end_session(&client_id);
+        let before_ms = now_ms - silence_max_ms;
+        for session in self.sessions.silent_since(before_ms) {
+            // It may have been heard since, on another thread.
+            if session.is_silent_since(before_ms) {
+                tracing::debug!(client_id = session.client.id, "a client is gone: it was silent for too long");
+                self.end_this_session(&session);
+            }
         }
     }
 }
@@ -292,10 +300,13 @@ mod tests {
         assert!(old.take(&waker).is_none() && new.take(&waker).is_some());
         assert!(Arc::ptr_eq(&sessions.get_or_open(client("a"), 9).unwrap(), &session));
         assert_eq!((session.heard_ms(), sessions.len()), (9, 1));
-        assert_eq!(sessions.silent_since(10), Vec::<String>::new());
+        let silent = |before_ms| -> Vec<String> {
+            sessions.silent_since(before_ms).iter().map(|session| session.client.id.clone()).collect()
+        };
+        assert_eq!(silent(10), Vec::<String>::new());
         session.detach(&new);
-        assert_eq!(sessions.silent_since(9), Vec::<String>::new());
-        assert_eq!(sessions.silent_since(10), ["a"]);
+        assert_eq!(silent(9), Vec::<String>::new());
+        assert_eq!(silent(10), ["a"]);
         assert!(sessions.of_member(session.member).is_some() && sessions.remove("a").is_some());
         assert!(sessions.is_empty() && sessions.of_member(session.member).is_none());
     }

@@ -169,7 +169,9 @@ fn take_one_back(broker: &Arc<Broker>, settlement: &Settlement<'_>) -> Result<()
 /// until they hear that it is done.
 pub fn give_up(broker: &Arc<Broker>, settlement: &Settlement<'_>) -> Result<(), SettleError> {
     match bury(broker, settlement) {
-        Err(SettleError::Access(_) | SettleError::Handle(_) | SettleError::NoMessage { .. }) => Ok(()),
+        Err(
+            SettleError::Access(AccessError::NoSuchTopic(_)) | SettleError::Handle(_) | SettleError::NoMessage { .. },
+        ) => Ok(()),
         ended => ended,
     }
 }

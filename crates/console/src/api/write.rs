@@ -33,6 +33,8 @@ const QUEUES_MAX: i32 = 1024;
 const MESSAGE_TYPES: [&str; 8] = ["NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED", "PRIORITY", "LITE", "UNSPECIFIED"];
 /// Most characters of a topic's name.
 const TOPIC_NAME_MAX: usize = 127;
+/// The same of a topic of retries or dead letters.
+const GROUP_TOPIC_NAME_MAX: usize = 255;
 
 /// A topic to be created or changed.
 #[derive(Debug, Deserialize)]
@@ -129,6 +131,11 @@ fn nobody_did_it(outcomes: &[Outcome], mut told: Value) -> Value {
     told
 }
 
+/// Topics that belong to a group have its name in theirs.
+fn topic_name_max(name: &str) -> usize {
+    if name.starts_with("%RETRY%") || name.starts_with("%DLQ%") { GROUP_TOPIC_NAME_MAX } else { TOPIC_NAME_MAX }
+}
+
 /// A name of a topic or group that brokers take: at most `most` of the characters that they allow.
 pub fn check_name(field: &str, name: &str, most: usize) -> Result<(), PageError> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-%|".contains(&byte);
@@ -150,7 +157,7 @@ pub async fn put_topic(
     params.only(&["dryRun"])?;
     viewer.must(Role::Operator)?;
     let new: NewTopic = read(&headers, &body)?;
-    check_name("name", &new.name, TOPIC_NAME_MAX)?;
+    check_name("name", &new.name, topic_name_max(&new.name))?;
     for (name, queues) in [("readQueues", new.read_queues), ("writeQueues", new.write_queues)] {
         if !(1..=QUEUES_MAX).contains(&queues) {
             return Err(PageError::BadRequest(format!("`{name}` is {queues}; expected 1 to {QUEUES_MAX}")));
@@ -217,7 +224,7 @@ pub async fn send(
     params.only(&[])?;
     viewer.must(Role::Operator)?;
     let new: NewMessage = read(&headers, &body)?;
-    check_name("topic", &topic, TOPIC_NAME_MAX)?;
+    check_name("topic", &topic, topic_name_max(&topic))?;
     if new.body.is_empty() {
         return Err(PageError::BadRequest("`body` is empty; brokers store no message without one".to_owned()));
     }

@@ -42,7 +42,7 @@ pub struct BrokerConfig {
     pub register_period: Live<Duration>,
     /// Folder of everything that is stored (`storePathRootDir`).
     pub data_dir: PathBuf,
-    /// Threads that serve connections (`ioThreads`). 0: half of the cores.
+    /// Threads that serve connections (`ioThreads`). 0: all of up to four cores, half of them from eight on.
     pub io_threads: usize,
 
     /// What clients may do: 2 write, 4 read (`brokerPermission`).

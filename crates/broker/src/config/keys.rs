@@ -273,7 +273,7 @@ pub static SETTINGS: &[Setting] = settings![
         "time between two registrations, ms";
     "storePathRootDir": Kind::Other { allowed: PATH, get: |c| c.data_dir.display().to_string(),
         set: Set::AtStart(|c, text| { c.data_dir = text.into(); Some(()) }) }, "folder of everything that is stored";
-    "ioThreads": whole!(io_threads, 0..=1024), "threads that serve connections; 0 is one for each of up to four cores, then half of the cores";
+    "ioThreads": whole!(io_threads, 0..=1024), "threads that serve connections; 0 is up to four cores, half of them from eight on";
 
     "brokerPermission": whole!(live permission, 0..=7), "what clients may do, a sum: 2 write, 4 read";
     "autoCreateTopicEnable": truth!(live auto_create_topic), "whether a send creates its topic";

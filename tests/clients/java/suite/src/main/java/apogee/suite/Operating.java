@@ -136,10 +136,20 @@ final class Operating {
         send(stage, topic);
         stage.listen(consumer).await(MESSAGES);
         awaitKnown(stage, consumer);
+        // The client counts a message a moment after its listener had it.
+        long deadline = System.nanoTime() + Inbox.PATIENCE_MS * 1_000_000;
+        long consumed = consumed(stage, topic, consumer);
+        while (consumed < MESSAGES && System.nanoTime() < deadline) {
+            Thread.sleep(20);
+            consumed = consumed(stage, topic, consumer);
+        }
+        equal((long) MESSAGES, consumed);
+    }
+
+    private static long consumed(Stage stage, String topic, DefaultMQPushConsumer consumer) throws Exception {
         Map<String, Map<MessageQueue, Long>> status =
             stage.admin.getConsumeStatus(topic, consumer.getConsumerGroup(), clientId(consumer));
-        long consumed = status.get(clientId(consumer)).values().stream().mapToLong(Long::longValue).sum();
-        equal((long) MESSAGES, consumed);
+        return status.get(clientId(consumer)).values().stream().mapToLong(Long::longValue).sum();
     }
 
     /** Tools find the brokers of a group by its retry topic. */
